@@ -104,9 +104,13 @@ pub(crate) fn export(arguments: &ExportArguments) -> Result<ExitCode, Failure> {
             notify(&format!("see it with: tensorboard --logdir {}", folder.display()));
         }
         ExportFormat::Parquet => {
-            let path = arguments.output.clone().unwrap_or_else(|| dir.path().join("table.parquet"));
-            store::write_file(&path, &parquet_table(&sweep)?)?;
-            notify(&format!("table: {}", path.display()));
+            let table = parquet_table(&sweep)?;
+            let among_results = dir.path().join("table.parquet");
+            match &arguments.output {
+                Some(path) => store::write_output(path, &table)?,
+                None => store::write_file(&among_results, &table)?,
+            }
+            notify(&format!("table: {}", arguments.output.as_ref().unwrap_or(&among_results).display()));
         }
         ExportFormat::Mlflow => {
             let url = arguments.url.clone().unwrap_or_else(default_url);
@@ -136,7 +140,7 @@ fn parquet_table(sweep: &Sweep) -> Result<Vec<u8>, Failure> {
 
 fn write(path: Option<&Path>, bytes: &[u8]) -> Result<(), Failure> {
     match path {
-        Some(path) => Ok(store::write_file(path, bytes)?),
+        Some(path) => Ok(store::write_output(path, bytes)?),
         None => print(bytes),
     }
 }

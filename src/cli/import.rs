@@ -38,7 +38,7 @@ pub(crate) fn import(arguments: &ImportArguments) -> Result<ExitCode, Failure> {
     if path.exists() {
         return Err(Failure::input(format!("{} exists already: choose another name with -o", path.display())));
     }
-    store::write_file(path, import.text.as_bytes())?;
+    store::write_output(path, import.text.as_bytes())?;
     notify_all(&import.notes);
     let sweep = SweepArguments::new(path.display().to_string(), super::arguments::RESULTS);
     notify(&format!("wrote {sweep}. `plateau plan {sweep}` shows its trials, `plateau run {sweep}` trains them"));

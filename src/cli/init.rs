@@ -57,7 +57,7 @@ pub(crate) fn init(arguments: &InitArguments) -> Result<ExitCode, Failure> {
     let text = sweep.text(&shown);
     // Settings of the command line are copied as they are, so they may be wrong.
     spec::parse(&shown, &stem, &text, &[])?;
-    store::write_file(&path, text.as_bytes())?;
+    store::write_output(&path, text.as_bytes())?;
     notify_all(&sweep.description());
     let next = SweepArguments::new(shown.as_str(), super::arguments::RESULTS);
     notify(&format!("wrote {shown}\n\nNext: plateau run {next}"));

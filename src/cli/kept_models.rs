@@ -102,7 +102,8 @@ impl<'a> KeptModel<'a> {
         let checkpoints = dir.trial(&run.trial.id).checkpoints();
         let outcome = run.outcome.as_ref()?;
         let best = outcome.best();
-        let weights = checkpoints.models().into_iter().find(|path| path.is_file())?;
+        // Whatever lies there: reading it says what is wrong with it.
+        let weights = checkpoints.models().into_iter().find(|path| path.symlink_metadata().is_ok())?;
         let is_last = weights == checkpoints.last();
         let step = best.filter(|_| !is_last).map_or(outcome.steps, |best| best.step);
         let model = Self { run, outcome, step, score: best, weights };

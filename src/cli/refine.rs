@@ -86,7 +86,7 @@ pub(crate) fn refine(arguments: &RefineArguments) -> Result<ExitCode, Failure> {
             return Err(Failure::input(format!("{} exists already: choose another name with -o", path.display())));
         }
         Some(path) => {
-            store::write_file(path, text.as_bytes())?;
+            store::write_output(path, text.as_bytes())?;
             let path = path.display();
             let next = SweepArguments::new(path.to_string(), &arguments.sweep.results);
             notify(&format!("wrote {path}. `plateau plan {next}` lists its trials, `plateau run {next}` trains them"));

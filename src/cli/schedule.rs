@@ -59,12 +59,12 @@ pub(crate) fn schedule(arguments: &ScheduleArguments) -> Result<ExitCode, Failur
         );
     }
     match (arguments.format, &arguments.output) {
-        (ScheduleFormat::Png, Some(path)) => store::write_file(path, &figure(&schedules)?)?,
+        (ScheduleFormat::Png, Some(path)) => store::write_output(path, &figure(&schedules)?)?,
         (_, None) => printed(csv(&mut io::BufWriter::new(io::stdout().lock()), &schedules))?,
         (_, Some(path)) => {
             let mut text = Vec::new();
             printed(csv(&mut text, &schedules))?;
-            store::write_file(path, &text)?;
+            store::write_output(path, &text)?;
         }
     }
     Ok(ExitCode::SUCCESS)

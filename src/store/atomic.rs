@@ -22,6 +22,18 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     replace(path, bytes, true, &|| Ok(()))
 }
 
+/// Writes what a user asks for to the path that they name, as other programs do: the target of a link is replaced, not
+/// the link, and the bytes go into a device or a FIFO (`/dev/stdout`, `>(gzip)`).
+pub fn write_output(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => write(path, bytes),
+        Ok(metadata) if metadata.is_file() => {
+            fs::canonicalize(path).map_err(StoreError::at(path)).and_then(|path| write(&path, bytes))
+        }
+        _ => disk::write_into(path, bytes).map_err(StoreError::at(path)),
+    }
+}
+
 /// Like [`write()`], if `check` still holds once there is a temporary file: its folder may have been replaced by a link just before.
 pub(super) fn write_if(
     path: &Path,
@@ -51,6 +63,7 @@ fn replace(
     durable: bool,
     check: &dyn Fn() -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
+    disk::check_replaceable(path).map_err(StoreError::at(path))?;
     let (temporary, mut file) = temporary(path).map_err(StoreError::at(path))?;
     if let Err(error) = check() {
         // It may lie among the files of another program.
@@ -178,7 +191,8 @@ pub(super) fn to_json<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>, S
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{FileTypeExt, symlink};
+    use std::os::unix::net::UnixListener;
 
     use super::*;
 
@@ -209,6 +223,39 @@ mod tests {
         symlink(&target, &link).unwrap();
         write(&link, b"new").unwrap();
         assert_eq!((fs::read(&target).unwrap(), fs::read(&link).unwrap()), (b"mine".to_vec(), b"new".to_vec()));
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let _socket = UnixListener::bind(&path).unwrap();
+        assert!(write(&path, b"x").unwrap_err().to_string().contains("is a socket, not a regular file"));
+        assert!(write_output(&path, b"x").is_err());
+        assert!(path.symlink_metadata().unwrap().file_type().is_socket());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_output_goes_through_links_and_into_fifos() {
+        let folder = tempfile::tempdir().unwrap();
+        let [target, link, fifo, new] = ["target", "link", "fifo", "new"].map(|name| folder.path().join(name));
+        fs::write(&target, "old and long").unwrap();
+        symlink("target", &link).unwrap();
+        write_output(&link, b"through").unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(fs::read(&target).unwrap(), b"through");
+        write_output(&new, b"made").unwrap();
+        assert_eq!(fs::read(&new).unwrap(), b"made");
+
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let reader = thread::spawn({
+            let fifo = fifo.clone();
+            move || fs::read(fifo).unwrap()
+        });
+        write_output(&fifo, b"into").unwrap();
+        assert_eq!(reader.join().unwrap(), b"into");
+        assert!(fifo.symlink_metadata().unwrap().file_type().is_fifo());
     }
 
     #[test]

@@ -301,6 +301,24 @@ pub(super) fn temporary_path(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{name}.{random:016x}{UNFINISHED}"))
 }
 
+/// Refuses a path at which something else than a regular file or a link lies: a rename would remove a device or a FIFO.
+pub(super) fn check_replaceable(path: &Path) -> io::Result<()> {
+    let kind = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?.file_type(),
+    };
+    match kind {
+        kind if kind.is_file() || kind.is_symlink() => Ok(()),
+        kind if kind.is_dir() => Err(Refusal::Folder.into()),
+        kind => Err(Refusal::NotRegular(file_kind(kind)).into()),
+    }
+}
+
+/// Writes into whatever lies at `path`, which stays in its place. Waits for the reader of a FIFO.
+pub(super) fn write_into(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    OpenOptions::new().write(true).open(path)?.write_all(bytes)
+}
+
 pub(super) fn write(file: &mut File, bytes: &[u8]) -> io::Result<()> {
     fail(Operation::Write)?;
     #[cfg(feature = "faults")]

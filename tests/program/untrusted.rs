@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -143,6 +144,26 @@ fn special_files_do_not_hang_export_or_predict() {
     symlink(place.path("kept"), &weights).unwrap();
     let ended = place.expect(3, "predict sweep train.tsv --quiet");
     assert!(ended.err.contains("is a symbolic link"), "{}", ended.err);
+    fs::remove_file(&weights).unwrap();
+    assert!(Command::new("mkfifo").arg(&weights).status().unwrap().success());
+    let ended = place.expect(3, "predict sweep train.tsv --quiet");
+    assert!(ended.err.contains("is a FIFO, not a regular file"), "{}", ended.err);
+}
+
+/// `-o /dev/null` and `-o /dev/stdout` do not replace the device.
+#[test]
+fn an_output_goes_into_the_fifo_that_the_user_names() {
+    let place = Place::new(SWEEP);
+    place.expect(0, "run sweep.yaml --quiet");
+    let fifo = place.path("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let reader = thread::spawn({
+        let fifo = fifo.clone();
+        move || fs::read_to_string(fifo).unwrap()
+    });
+    place.expect(0, "export sweep.yaml --format csv -o fifo");
+    assert!(reader.join().unwrap().starts_with("id,"));
+    assert!(!fifo.is_file());
 }
 
 /// Commands that write results without the lock of the sweep.
