@@ -59,6 +59,8 @@ pub struct Split {
     pub tokens: Tokens,
     /// Empty if they are not known.
     pub origins: Origins,
+    /// Tokens of each example's longest sequence without truncation. Empty if they are not known.
+    pub full_lengths: Vec<u32>,
 }
 
 impl Split {
@@ -107,6 +109,8 @@ impl Split {
     #[must_use]
     pub(super) fn select(&self, indices: &[u32]) -> Self {
         let examples = indices.iter().map(|&index| self.examples[index as usize].clone()).collect();
-        Self { examples, tokens: self.tokens.select(indices), origins: self.origins.select(indices) }
+        // Empty stays empty.
+        let full_lengths = indices.iter().filter_map(|&index| self.full_lengths.get(index as usize).copied()).collect();
+        Self { examples, tokens: self.tokens.select(indices), origins: self.origins.select(indices), full_lengths }
     }
 }

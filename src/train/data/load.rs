@@ -36,7 +36,7 @@ const EVAL_DRAW: u64 = 2;
 
 /// Loads the data of located sources. Tokens are taken from `cache` if it has them.
 pub fn load(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result<Dataset, TrainError> {
-    Loaded::read(config, model, cache, TestSet::Ignored).map(|loaded| loaded.dataset)
+    Loaded::read(config, model, cache, Purpose::Train).map(|loaded| loaded.dataset)
 }
 
 /// The hashes of what [`load_hashed`] has read.
@@ -52,7 +52,7 @@ pub struct LoadedHashes {
 
 /// Loads the data like [`load`], with the hashes of the bytes that were read.
 pub fn load_hashed(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result<(Dataset, LoadedHashes), TrainError> {
-    let Loaded { dataset, hash, file_hashes, checkpoint, .. } = Loaded::read(config, model, cache, TestSet::Ignored)?;
+    let Loaded { dataset, hash, file_hashes, checkpoint, .. } = Loaded::read(config, model, cache, Purpose::Train)?;
     Ok((dataset, LoadedHashes { data: hash, files: file_hashes, tokenizer: checkpoint.hash }))
 }
 
@@ -68,7 +68,7 @@ pub struct TestRows {
 
 /// Reads the test set of a located data section; None if it has none.
 pub fn test_rows(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result<Option<TestRows>, TrainError> {
-    let Loaded { dataset, test, .. } = Loaded::read(config, model, cache, TestSet::Read)?;
+    let Loaded { dataset, test, .. } = Loaded::read(config, model, cache, Purpose::Test)?;
     let labels = dataset.labels;
     Ok(test.map(|test| TestRows { hash: rows_hash(&test, &labels), labels, examples: test.examples }))
 }
@@ -94,20 +94,17 @@ fn rows_hash(split: &Split, labels: &[String]) -> String {
 
 /// Loads the data like [`load`] and returns what a plan must know about it.
 pub fn data_facts(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result<DataFacts, TrainError> {
-    let loaded = Loaded::read(config, model, cache, TestSet::Read)?;
+    let loaded = Loaded::read(config, model, cache, Purpose::Describe)?;
     let dataset = &loaded.dataset;
-    let max_length = config.max_length;
     let is_pair = config.text_pair.is_some() || !config.choices.is_empty();
-    let lengths = |split: &Split| loaded.checkpoint.full_lengths(split, max_length, cache);
     let test_hash = loaded.test.as_ref().map(|test| rows_hash(test, &dataset.labels));
     let input = ReportInput {
-        full_lengths: (lengths(&dataset.train)?, lengths(&dataset.eval)?),
-        test: loaded.test.map(|test| Ok::<_, TrainError>((lengths(&test)?, test))).transpose()?,
+        test: loaded.test,
         unknown_token: loaded.checkpoint.encoder.unknown_token(),
         special_tokens: loaded.checkpoint.encoder.special_tokens(is_pair),
         files: loaded.files,
         skipped_rows: loaded.skipped_rows,
-        max_length: if config.windows.is_some() { usize::MAX } else { max_length },
+        max_length: if config.windows.is_some() { usize::MAX } else { config.max_length },
         has_windows: config.windows.is_some(),
         label_column: config.label.to_string(),
         task: config.task,
@@ -149,7 +146,7 @@ fn size_of_split(source: &str, split: SplitName) -> u64 {
 
 /// Checks the files of a data section like [`data_facts`], without a tokenizer.
 pub fn check_data(config: &DataConfig) -> Result<(), TrainError> {
-    Tables::read(config, None, TestSet::Read).map(drop)
+    Tables::read(config, None, Purpose::Describe).map(drop)
 }
 
 /// The tokenizer of a located checkpoint with the settings of `config`, and the hash of its file.
@@ -163,11 +160,15 @@ pub(super) fn longest(config: &DataConfig) -> usize {
     if config.windows.is_some() { usize::MAX } else { config.max_length.saturating_mul(CHARACTERS_PER_TOKEN) }
 }
 
-/// Whether a test file is read. Test rows that are a fraction of the training file are never among the training rows.
+/// What a data section is read for. Test rows that are a fraction of the training file are never among the training rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TestSet {
-    Read,
-    Ignored,
+enum Purpose {
+    /// All files, and the length of each text without truncation.
+    Describe,
+    /// All files.
+    Test,
+    /// All files but that of the test set.
+    Train,
 }
 
 /// A data set, and what was found on the way.
@@ -184,17 +185,25 @@ struct Loaded {
 }
 
 impl Loaded {
-    fn read(config: &DataConfig, model: &str, cache: &dyn Cache, test_set: TestSet) -> Result<Self, TrainError> {
+    fn read(config: &DataConfig, model: &str, cache: &dyn Cache, purpose: Purpose) -> Result<Self, TrainError> {
         let checkpoint = CheckpointTokenizer::read(config, model)?;
-        let Tables { train, eval, test, labels } = Tables::read(config, checkpoint.label2id.as_ref(), test_set)?;
+        let Tables { train, eval, test, labels } = Tables::read(config, checkpoint.label2id.as_ref(), purpose)?;
         let mut hash = blake3::Hasher::new();
         hash.update(train.hash.as_bytes());
         let mut file_hashes = train.file_hashes.clone();
         let (mut files, mut skipped_rows) = (train.files.clone(), train.skipped_rows);
+        let tokenised = |table: Table, source: &EvalSource| {
+            let mut split = tokenised_split(table, &labels, config, source, &checkpoint, cache)?;
+            if purpose == Purpose::Describe {
+                // Those of all rows, whichever of them a fold, a draw or a held-out part takes: the cache has them for the next one.
+                split.full_lengths = checkpoint.full_lengths(&split, config.max_length, cache)?;
+            }
+            Ok::<_, TrainError>(split)
+        };
         let mut split = |table: Table, source: &EvalSource| {
             files.extend(table.files.clone());
             skipped_rows += table.skipped_rows;
-            tokenised_split(table, &labels, config, source, &checkpoint, cache)
+            tokenised(table, source)
         };
         let eval = eval.map(|table| {
             hash.update(table.hash.as_bytes());
@@ -203,7 +212,7 @@ impl Loaded {
         });
         let test = config.test.as_ref().zip(test).map(|(source, table)| split(table, source));
         let (eval, mut test) = (eval.transpose()?, test.transpose()?);
-        let mut whole = tokenised_split(train, &labels, config, &config.eval, &checkpoint, cache)?;
+        let mut whole = tokenised(train, &config.eval)?;
         if let Some(EvalSource::Fraction(fraction)) = config.test {
             let (rest, held_out) = hold_out(&whole.strata(), fraction, config.seed, TEST_SPLIT);
             test = Some(whole.select(&held_out));
@@ -362,7 +371,7 @@ impl Tables {
     fn read(
         config: &DataConfig,
         label2id: Option<&BTreeMap<String, u32>>,
-        test_set: TestSet,
+        purpose: Purpose,
     ) -> Result<Self, TrainError> {
         let tables = [(EVAL, Some(&config.eval)), (TEST, config.test.as_ref())];
         let own = tables.into_iter().filter_map(|(key, source)| match source? {
@@ -380,7 +389,7 @@ impl Tables {
         let columns = ColumnsOf::train(config).columns(config);
         let train = Table::read(&config.train, SplitName::Train, config, &columns);
         let eval = held_out_table(EVAL, &config.eval, SplitName::Eval, config);
-        let test = match config.test.as_ref().filter(|_| test_set == TestSet::Read) {
+        let test = match config.test.as_ref().filter(|_| purpose != Purpose::Train) {
             Some(source) => held_out_table(TEST, source, SplitName::Test, config),
             None => Ok(None),
         };
@@ -553,11 +562,11 @@ fn tokenised_split(
     let examples = table.rows.into_iter().map(example).collect::<Result<Vec<_>, TrainError>>()?;
     let cached = cache.get(&key).and_then(|bytes| Tokens::from_bytes(&bytes));
     if let Some(tokens) = cached.filter(|tokens| tokens.len() == examples.len()) {
-        return Ok(Split { examples, tokens, origins });
+        return Ok(Split { examples, tokens, origins, ..Split::default() });
     }
     let tokens = checkpoint.encoder.encode(&examples)?;
     cache.put(&key, &tokens.to_bytes());
-    Ok(Split { examples, tokens, origins })
+    Ok(Split { examples, tokens, origins, ..Split::default() })
 }
 
 /// The cache key of the tokens of all rows: everything that they depend on.

@@ -15,10 +15,7 @@ pub(super) struct ReportInput {
     pub files: Vec<String>,
     /// Rows that were left out by `data.bad_rows: skip`.
     pub skipped_rows: usize,
-    /// Tokens of each training and each evaluation example without truncation.
-    pub full_lengths: (Vec<u32>, Vec<u32>),
-    /// The test set, with the same of its examples.
-    pub test: Option<(Vec<u32>, Split)>,
+    pub test: Option<Split>,
     /// Id of the token for unknown word pieces.
     pub unknown_token: Option<u32>,
     /// Special tokens of an example.
@@ -31,7 +28,7 @@ pub(super) struct ReportInput {
     pub task: TaskName,
 }
 
-/// Describes a data set.
+/// Describes a data set whose splits have their full lengths.
 pub(super) fn report(dataset: &Dataset, input: &ReportInput) -> DataReport {
     let classes = dataset.labels.len();
     let mut labels_of_text: HashMap<_, Vec<&Target>> = HashMap::new();
@@ -51,13 +48,13 @@ pub(super) fn report(dataset: &Dataset, input: &ReportInput) -> DataReport {
         windows: input.has_windows.then(|| windows_of_a_text(&dataset.train)),
         files: input.files.clone(),
         skipped_rows: input.skipped_rows,
-        train: split_report(&dataset.train, &input.full_lengths.0, input.max_length, classes),
-        eval: split_report(&dataset.eval, &input.full_lengths.1, input.max_length, classes),
-        test: test.map(|(lengths, split)| split_report(split, lengths, input.max_length, classes)),
+        train: split_report(&dataset.train, input.max_length, classes),
+        eval: split_report(&dataset.eval, input.max_length, classes),
+        test: test.map(|split| split_report(split, input.max_length, classes)),
         duplicate_rows,
         conflicting_texts: labels_of_text.values().filter(|labels| labels.len() > 1).count(),
         leaked_rows: dataset.leaked_rows(),
-        leaked_test_rows: test.map_or(0, |(_, split)| split.rows_shared_with(&dataset.train)),
+        leaked_test_rows: test.map_or(0, |split| split.rows_shared_with(&dataset.train)),
         unknown_tokens: unknown as f64 / dataset.train.tokens.ids.len().max(1) as f64,
         pieces_per_word: pieces_per_word(dataset, input),
         warnings: Vec::new(),
@@ -66,7 +63,8 @@ pub(super) fn report(dataset: &Dataset, input: &ReportInput) -> DataReport {
     report
 }
 
-fn split_report(split: &Split, full_lengths: &[u32], max_length: usize, classes: usize) -> SplitReport {
+fn split_report(split: &Split, max_length: usize, classes: usize) -> SplitReport {
+    let full_lengths = &split.full_lengths;
     let mut counts = vec![0; classes];
     let (mut numbers, mut words) = (Vec::new(), None);
     for example in &split.examples {
@@ -83,7 +81,7 @@ fn split_report(split: &Split, full_lengths: &[u32], max_length: usize, classes:
             Target::Unknown | Target::Masked | Target::Word(..) => {}
         }
     }
-    let mut sorted = full_lengths.to_vec();
+    let mut sorted = full_lengths.clone();
     sorted.sort_unstable();
     let quantile =
         |share: f64| sorted.get(((sorted.len() as f64 - 1.0) * share).round() as usize).copied().unwrap_or(0);
@@ -115,7 +113,7 @@ fn windows_of_a_text(split: &Split) -> f64 {
 /// Word pieces of a word of the training texts, on average.
 fn pieces_per_word(dataset: &Dataset, input: &ReportInput) -> f64 {
     let rows = dataset.train.examples.len();
-    let tokens: u64 = input.full_lengths.0.iter().map(|length| u64::from(*length)).sum();
+    let tokens: u64 = dataset.train.full_lengths.iter().map(|length| u64::from(*length)).sum();
     let texts = dataset
         .train
         .examples
@@ -203,7 +201,7 @@ fn warnings(dataset: &Dataset, report: &DataReport, input: &ReportInput) -> Vec<
             100.0 * share(report.leaked_test_rows, test.rows)
         ));
     }
-    if let Some((_, test)) = &input.test
+    if let Some(test) = &input.test
         && let shared @ 1.. = test.rows_shared_with(&dataset.eval)
     {
         found.push(format!(
@@ -356,6 +354,7 @@ mod tests {
                 vec![0; rows.len()],
                 (0..=rows.len() as u32).collect(),
             ),
+            full_lengths: vec![5; rows.len()],
             ..Split::default()
         };
         let labels = labels.iter().map(ToString::to_string).collect();
@@ -363,16 +362,9 @@ mod tests {
     }
 
     fn warned(dataset: &Dataset) -> Vec<String> {
-        let lengths = |split: &Split| vec![5; split.examples.len()];
-        let full_lengths = (lengths(&dataset.train), lengths(&dataset.eval));
         // Four special tokens and a word of one piece.
-        let input = ReportInput {
-            full_lengths,
-            max_length: 8,
-            special_tokens: 4,
-            label_column: "label".into(),
-            ..ReportInput::default()
-        };
+        let input =
+            ReportInput { max_length: 8, special_tokens: 4, label_column: "label".into(), ..ReportInput::default() };
         report(dataset, &input).warnings
     }
 
@@ -385,14 +377,7 @@ mod tests {
     fn flags_are_no_labels() {
         let data = dataset(&["0", "1"], &[("a", 0), ("b", 1)], &[("c", 0)]);
         let warned = |task: TaskName| {
-            let full_lengths = (vec![5; 2], vec![5]);
-            let input = ReportInput {
-                full_lengths,
-                max_length: 8,
-                task,
-                label_column: "toxic".into(),
-                ..ReportInput::default()
-            };
+            let input = ReportInput { max_length: 8, task, label_column: "toxic".into(), ..ReportInput::default() };
             report(&data, &input).warnings.iter().any(|warning| warning.contains("data.label: [toxic, ...]"))
         };
         assert_eq!([TaskName::MultiLabel, TaskName::Classification].map(warned), [true, false]);
@@ -408,9 +393,9 @@ mod tests {
 
     #[test]
     fn lengths_and_truncation() {
-        let data = dataset(&["0", "1"], &[("a", 0), ("b", 1), ("c", 1), ("d", 1)], &[("e", 0)]);
-        let input =
-            ReportInput { full_lengths: (vec![4, 8, 12, 16], vec![2]), max_length: 8, ..ReportInput::default() };
+        let mut data = dataset(&["0", "1"], &[("a", 0), ("b", 1), ("c", 1), ("d", 1)], &[("e", 0)]);
+        data.train.full_lengths = vec![4, 8, 12, 16];
+        let input = ReportInput { max_length: 8, ..ReportInput::default() };
         let train = report(&data, &input).train;
         assert_eq!((train.median_tokens, train.tokens_95_percent, train.longest_tokens), (12, 16, 16));
         assert!((train.truncated_share - 0.5).abs() < 1e-12 && (train.lost_tokens_share - 0.3).abs() < 1e-12);
@@ -431,9 +416,8 @@ mod tests {
             let mut data = dataset(&["0", "1"], train, &[]);
             data.train.tokens =
                 Tokens::whole(ids, vec![0; 2 * train.len()], (0..=train.len() as u32).map(|i| 2 * i).collect());
-            let full_lengths = (lengths, Vec::new());
-            let input =
-                ReportInput { full_lengths, max_length: 4, special_tokens: 1, unknown_token, ..ReportInput::default() };
+            data.train.full_lengths = lengths;
+            let input = ReportInput { max_length: 4, special_tokens: 1, unknown_token, ..ReportInput::default() };
             report(&data, &input).warnings.join("\n")
         };
         let quiet = warned(&[("a", 0), ("b", 1)], vec![9, 1, 9, 2], vec![2, 2], Some(3));

@@ -22,6 +22,20 @@ fn tokens_are_made_once_for_all_splits() {
 }
 
 #[test]
+fn texts_are_measured_once_for_all_folds_and_draws() {
+    let memory = MemoryCache::default();
+    let facts = |config: DataConfig| data_facts(&config, MODEL, &memory).unwrap().report;
+    let of_fold = |fold| facts(DataConfig { folds: Some(9), fold: Some(fold), ..config("embedded:tweets") });
+    let longest = of_fold(1).train.longest_tokens;
+    let entries = || memory.entries.lock().unwrap().len();
+    assert_eq!(entries(), 2, "tokens and lengths");
+    assert_eq!(of_fold(7).train.rows, 3680);
+    let drawn = facts(DataConfig { limit: Some(50), ..config("embedded:tweets") });
+    assert!(drawn.train.rows == 50 && drawn.train.longest_tokens < longest, "{drawn:?}");
+    assert_eq!(entries(), 2);
+}
+
+#[test]
 fn a_damaged_cache_entry_is_a_miss() {
     let tokens = Tokens::whole(vec![2, 70_000, 3, 2, 3], vec![0, 0, 1, 0, 0], vec![0, 3, 5]);
     let bytes = tokens.to_bytes();
