@@ -96,6 +96,10 @@ fn largest(count: usize, values: impl Iterator<Item = u64>) -> u64 {
 /// half of what matrix products of these sizes reach on a processor with AVX2 (118 GFLOP/s, measured on one core of an
 /// EPYC). The other half is for everything else.
 const ASSUMED_SPEED: f64 = 60e9;
+/// Processor seconds of a trial beside its training: its process, its data, its files; and those of each parameter, which is read,
+/// initialised and written. Measured on trials of one step.
+const START: f64 = 0.1;
+const START_OF_PARAMETER: f64 = 30e-9;
 /// n threads are n to this power times as fast as one; measured: 1.88 times for two.
 const THREAD_SCALING: f64 = 0.9;
 /// A weight and its two moments in f32, in memory and in a checkpoint.
@@ -132,7 +136,7 @@ pub fn estimate(
     let eval_tokens =
         evals as f64 * (data.eval_rows + data.train_rows.min(TRAIN_PROBE_EXAMPLES)) as f64 * data.mean_tokens;
     let cost = Cost::of(config, data, model);
-    let seconds = match nearest(past, model.parameters) {
+    let training = match nearest(past, model.parameters) {
         Some(past) => {
             let size = past.parameters.max(1) as f64 / model.parameters.max(1) as f64;
             let speed = past.tokens_per_second * size * scaling(threads) / scaling(past.threads);
@@ -144,7 +148,7 @@ pub fn estimate(
     let rows = trial.steps.saturating_mul(ROW_BYTES[0]).saturating_add(evals.saturating_mul(ROW_BYTES[1]));
     let micro_batch_tokens = accelerator.map(|accelerator| micro_batch_tokens(config, model, accelerator));
     Estimate {
-        seconds,
+        seconds: START + START_OF_PARAMETER * model.parameters as f64 + training,
         memory: memory(config, data, model, past),
         device_memory: micro_batch_tokens.map_or(0, |tokens| device_memory(config, data, model, tokens, past)),
         micro_batch_tokens,

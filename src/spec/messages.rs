@@ -678,6 +678,6 @@ lr: 1e-4
     assert_snapshot!(mistakes("data: {folds: 1}"), @r"
     a.yaml:1:15: `data.folds` cannot be `1`
       1 | data: {folds: 1}
-        |               ^ expected a whole number from 2
+        |               ^ expected a whole number from 2 to 100
     ");
 }

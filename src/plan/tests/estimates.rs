@@ -38,6 +38,7 @@ fn an_estimate_grows_with_the_work() {
         "memory grows with the gradient buffers, not with the batch: {beyond_all_buffers}"
     );
     assert!(estimated("", &[], 2).seconds < default.seconds);
+    assert!(of("steps: 1\ndata: {limit: 1}\nbatch_size: 1").seconds > 0.1, "a process has to start");
 }
 
 #[test]

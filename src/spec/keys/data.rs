@@ -44,7 +44,7 @@ pub(super) static KEYS: &[Key] = &[
     },
     Key {
         path: "data.folds",
-        kind: Kind::Optional(&Kind::Whole { from: 2, to: 1000, expected: "a whole number from 2" }),
+        kind: Kind::Optional(&Kind::Whole { from: 2, to: 100, expected: "a whole number from 2 to 100" }),
         put: |c, v| put(&mut c.data.folds, v),
         doc: Doc {
             about: "Cross-validation: the training rows are divided into this many folds with the class shares kept, and every \
