@@ -3,6 +3,8 @@
 //! A list in an arm varies, as in `grid`; any other value is fixed for the arm. The name of an arm labels its trials in tables
 //! and figures. It is no setting, so it does not enter a trial's id.
 
+use std::collections::HashMap;
+
 use super::problem::Problem;
 use super::read::Reader;
 use super::sweep::{Arm, AxisKey, Factor};
@@ -17,6 +19,7 @@ impl Reader {
             let what = format!("`arms` cannot be {}", value.described());
             return self.error(value, what, format!("expected a list of maps, such as {example}"));
         };
+        let mut places = HashMap::new();
         for item in items {
             let Some(entries) = item.map() else {
                 let what = format!("an arm cannot be {}", item.described());
@@ -24,9 +27,11 @@ impl Reader {
                 continue;
             };
             let arm = self.arm(item, entries);
-            if let Some(earlier) = self.arms.iter().find(|earlier| earlier.name == arm.name && !arm.name.is_empty()) {
-                let hint = format!("the first is in line {}; give each arm a name of its own", earlier.place.line());
+            if let Some(earlier) = places.get(&arm.name) {
+                let hint = format!("the first is in line {earlier}; give each arm a name of its own");
                 self.errors.push(Problem::new(arm.place, format!("two arms have the name `{}`", arm.name)).hint(hint));
+            } else if !arm.name.is_empty() {
+                places.insert(arm.name.clone(), arm.place.line());
             }
             self.arms.push(arm);
         }
