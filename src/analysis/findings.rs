@@ -101,13 +101,19 @@ pub fn next(sweep: &Sweep, study: &Study) -> Option<Next> {
     undecided
 }
 
-/// Whether the best configuration is no better on the evaluation set than a guess, in a sweep that has ended.
+/// Whether no configuration is clearly better on the evaluation set than a guess, in a sweep that has ended.
 fn learned_nothing(study: &Study) -> bool {
     // A model may know the classes and be over-confident.
     let ended = !study.shapes.contains(&Shape::Unfinished) && !study.shapes.contains(&Shape::Overconfident);
-    let best = study.best().filter(|best| !matches!(best.shape, Shape::StillImproving { .. }));
-    let level = best.and_then(|best| best.best);
-    ended && level.zip(study.chance).is_some_and(|(level, chance)| level.mean > limit::NO_BETTER * chance)
+    let lowest = lowest(study).filter(|(config, _)| !matches!(config.shape, Shape::StillImproving { .. }));
+    ended && lowest.zip(study.chance).is_some_and(|((_, level), chance)| level > limit::NO_BETTER * chance)
+}
+
+/// The configuration with the lowest evaluation loss, which need not be the best by another metric, and that loss.
+fn lowest(study: &Study) -> Option<(&Config, f64)> {
+    study.best()?;
+    let levels = study.configs.iter().filter_map(|config| Some((config, config.best?.mean)));
+    levels.min_by(|(_, a), (_, b)| a.total_cmp(b))
 }
 
 /// Whether a trial memorises its training data. Where labels mean nothing, no learning rate helps.
@@ -182,12 +188,12 @@ fn data(study: &Study) -> Option<String> {
 
 /// What takes the place of the best configuration where none learned anything.
 fn no_better_than_guessing(study: &Study) -> Option<String> {
-    let best = study.best().filter(|_| learned_nothing(study))?;
-    let (level, chance) = (best.best?.mean, study.chance?);
+    let (config, level) = lowest(study).filter(|_| learned_nothing(study))?;
     Some(format!(
-        "No configuration is better than guessing on the evaluation set: the lowest eval loss is {level:.3} ({}), and guessing has \
-         {chance:.3}.",
-        best.name()
+        "No configuration is clearly better than guessing on the evaluation set: the lowest eval loss is {level:.3} ({}), and guessing \
+         has {:.3}.",
+        config.name(),
+        study.chance?
     ))
 }
 
@@ -616,9 +622,18 @@ mod tests {
         assert_eq!(edge_text(&sweep, &study), None);
         assert!(next(&sweep, &study).is_none_or(|next| next.reason.contains("learned anything")));
         assert_eq!(refine(&sweep, &study, &[]), None, "the next sweep has other rates");
-        insta::assert_snapshot!(words(&sweep).lines().next().unwrap(), @"No configuration is better than guessing on the evaluation set: the lowest eval loss is 0.670 (lr 10), and guessing has 0.693.");
+        insta::assert_snapshot!(words(&sweep).lines().next().unwrap(), @"No configuration is clearly better than guessing on the evaluation set: the lowest eval loss is 0.670 (lr 10), and guessing has 0.693.");
         let contradicts = ["overfit", "is not the limit", "Best is", "goes flat"];
         assert!(contradicts.iter().all(|text| !words(&sweep).contains(text)), "{}", words(&sweep));
+        // The best by another metric need not have the lowest loss.
+        for run in &mut sweep.runs {
+            run.trial.config.metric = Metric::MacroF1;
+        }
+        sweep.runs[0].evals.iter_mut().for_each(|row| row.macro_f1 = 0.9);
+        let first = words(&sweep).lines().next().unwrap().to_owned();
+        assert!(first.contains("the lowest eval loss is 0.670 (lr 10)"), "{first}");
+        sweep.runs[1].evals.iter_mut().for_each(|row| row.eval_loss = 0.5);
+        assert!(words(&sweep).starts_with("Best is lr 1 with macro-F1"), "{}", words(&sweep));
     }
 
     /// Trials that differ in another axis than the learning rate, which is far too high for all. Few evaluations have no shape.

@@ -14,7 +14,7 @@ use super::edges::{Beyond, beyond};
 use super::effects::{dead_axis, shows_no_effect};
 use super::findings::asks_for_other_rates;
 use super::groups::{LEARNING_RATE, axes};
-use super::search::{Edge, Search, Tried};
+use super::search::{Edge, Search, Tried, beyond as beyond_end};
 use super::shape::Shape;
 use super::study::{Config, Study};
 use super::sweep::Sweep;
@@ -115,6 +115,9 @@ fn drawn(search: &Search<'_>, key: &str) -> Option<Decision> {
         (Choice::DrawFrom(kept), "the values of the best quarter".to_owned())
     } else {
         let (low, high) = domain.refined(&best);
+        if let Some(found) = beyond_range(search, key, index, (low, high)) {
+            return Some(found);
+        }
         match search.edges().into_iter().find(|edge| edge.path == key) {
             Some(Edge { upper: true, widened, .. }) => {
                 (Choice::Draw(low, widened.1), "the best was at the upper edge: widened".to_owned())
@@ -126,6 +129,21 @@ fn drawn(search: &Search<'_>, key: &str) -> Option<Decision> {
         }
     };
     Some(Decision { key: key.to_owned(), choice, why })
+}
+
+/// The next range of a key whose best value was included from outside its range.
+fn beyond_range(search: &Search<'_>, key: &str, index: usize, (low, high): (f64, f64)) -> Option<Decision> {
+    let best = search.best().filter(|best| best.draw.point.is_none())?;
+    let value = best.config.value(key)?.value.as_f64()?;
+    let domain = &search.history.space.dimensions[index].domain;
+    let (least, greatest) = domain.ends();
+    let (low, high) = match value {
+        value if value > greatest => (low, beyond_end(key, domain, (least, value), true).1),
+        value if value < least => (beyond_end(key, domain, (value, greatest), false).0, high),
+        _ => return None,
+    };
+    let why = format!("the best, {}, was included from outside the range: widened", rounded_text(value, 3));
+    Some(Decision { key: key.to_owned(), choice: Choice::Draw(low, high), why })
 }
 
 /// Widens an axis beyond the edge that is best, or narrows it around the best value. None for an axis of anything but numbers.
@@ -295,6 +313,13 @@ mod tests {
         batch_size: values [0, 1, 2] # the values of the best quarter
         augmentation: values [0, 1] # the values of the best quarter
         ");
+    }
+
+    #[test]
+    fn a_best_value_outside_the_range_widens_it() {
+        let refined = described(&synthetic::search_with_the_best_outside());
+        let rate = refined.lines().find(|line| line.starts_with("lr: ")).unwrap();
+        insta::assert_snapshot!(rate, @"lr: 0.000012534313293232815 to 0.3 # the best, 0.1, was included from outside the range: widened");
     }
 
     /// Each value of the grid had a search of its own: it stays unless it is clearly worse.

@@ -113,6 +113,11 @@ impl<'a> Search<'a> {
         self.over().filter(|tried| tried.config.score.is_some()).min_by_key(|tried| tried.rank)
     }
 
+    /// Configurations that have ended and that `include` names outside the ranges: they have no place on the axes of the keys.
+    pub fn outside(&self) -> impl Iterator<Item = &Tried<'a>> {
+        self.over().filter(|tried| tried.draw.point.is_none())
+    }
+
     /// The configurations of the best tenth, the best first; at least `least` of them if so many gave a usable model.
     pub fn leaders(&self, least: usize) -> Vec<&Tried<'a>> {
         let mut usable: Vec<&Tried<'_>> = self.over().filter(|tried| tried.config.score.is_some()).collect();
@@ -255,7 +260,7 @@ pub fn no_pairs(history: &SearchHistory) -> &'static str {
 
 /// A range, widened beyond one of its ends. Nothing lies beyond zero, nor below one for whole numbers. Shares, such as a
 /// dropout probability, stay below one.
-fn beyond(path: &str, domain: &Domain, (low, high): (f64, f64), upper: bool) -> (f64, f64) {
+pub fn beyond(path: &str, domain: &Domain, (low, high): (f64, f64), upper: bool) -> (f64, f64) {
     let is_whole = low >= 1.0 && low.fract() == 0.0 && high.fract() == 0.0 && domain.size().is_some();
     let is_share = high < 1.0 && !Key::is_learning_rate(path);
     let rounded = |x: f64| rounded_text(x, 2).parse().unwrap_or(x);

@@ -85,6 +85,7 @@ fn rank(search: &Search<'_>, sweep: &Sweep, study: &Study) -> Option<String> {
 
 /// How many random draws would have done as well.
 fn random(search: &Search<'_>) -> Option<String> {
+    search.best()?;
     let drawn = search.over().any(|tried| tried.draw.by == DrawnBy::Tpe);
     let random = search.random_costs().filter(|_| drawn)?;
     let n = random.len();

@@ -145,6 +145,19 @@ pub(crate) fn search(name: &str, configurations: u64, steps: u64) -> Sweep {
     sweep
 }
 
+/// [`search`], whose best configuration was included with a learning rate above the range, where it is 0.1.
+pub(crate) fn search_with_the_best_outside() -> Sweep {
+    let mut sweep = search("s", 40, 60);
+    let draw = &mut sweep.search.as_mut().unwrap().draws[0];
+    draw.point = None;
+    let run = sweep.runs.iter_mut().find(|run| run.trial.id == draw.trials[0]).unwrap();
+    run.status = Status::Finished;
+    run.trial.values[0].1 = axis("lr", &["0.1"]).values.remove(0);
+    run.evals.iter_mut().for_each(|row| row.eval_loss = 0.2);
+    run.metrics.iter_mut().for_each(|row| row.train_loss = 0.2);
+    sweep
+}
+
 /// 144 configurations with 3 seeds.
 fn large_sweep() -> Sweep {
     let axes = [

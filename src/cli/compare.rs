@@ -45,8 +45,8 @@ pub(crate) fn compare(arguments: &CompareArguments) -> Result<ExitCode, Failure>
     let (name, png, svg) = draw_comparison(&comparison).map_err(|error| Failure::results(error.to_string()))?;
     let folder = arguments.results.join("compare");
     let figure = folder.join(format!("{name}.png"));
-    store::write_file(&figure, &png)?;
-    store::write_file(&folder.join(format!("{name}.svg")), svg.as_bytes())?;
+    store::write_in_folder(&figure, &png)?;
+    store::write_in_folder(&folder.join(format!("{name}.svg")), svg.as_bytes())?;
     notify(&format!("figure: {}", figure.display()));
     Ok(ExitCode::SUCCESS)
 }

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::log_files;
 use super::output::{notify, print};
-use super::sweep_file::read_text;
 use crate::analysis::detector::{Series, Stretch, Trend};
 use crate::analysis::effects;
 use crate::analysis::late_rise::late_rise;
@@ -129,7 +128,9 @@ pub(crate) fn diagnose(arguments: &Arguments) -> Result<ExitCode, Failure> {
 /// Share of each class as the user gave it, else empty.
 fn prior(arguments: &Arguments) -> Result<Vec<f64>, Failure> {
     if let Some(path) = &arguments.labels {
-        return label_shares(&read_text(path)?).map_err(|error| Failure::input(format!("{}: {error}", path.display())));
+        let text = log_files::bytes(path)?;
+        return label_shares(&String::from_utf8_lossy(&text))
+            .map_err(|error| Failure::input(format!("{}: {error}", path.display())));
     }
     let shares = &arguments.classes;
     let sum: f64 = shares.iter().sum();

@@ -53,8 +53,8 @@ fn read_file(path: &Path) -> Result<Log, Failure> {
     Log::read(&bytes(path)?, &name).map_err(|error| Failure::input(format!("{}: {error}", path.display())))
 }
 
-/// Reads a log. A FIFO or a device might never end, but the pipe of a shell (`<(zcat log.gz)`, `/dev/stdin`) is read.
-fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
+/// Reads a log or a file of labels. A FIFO or a device might never end, but the pipe of a shell (`<(zcat log.gz)`, `/dev/stdin`) is read.
+pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     let fail = |what: String| Failure::input(format!("{}: {what}", path.display()));
     let is_pipe_of_shell = ["/dev/fd", "/dev/stdin", "/proc/self/fd"].iter().any(|start| path.starts_with(start));
     let found = path.metadata().map_err(|error| fail(error.to_string()))?;

@@ -251,6 +251,10 @@ fn removed(trials: &[(TrialId, Status)]) -> String {
 
 /// A line about the last evaluation of the test set, and one about earlier ones.
 fn test_set(record: &TestRecord) -> String {
+    if record.is_damaged {
+        return "test set: test.json is damaged; `plateau run` keeps it aside and evaluates the test set again\n"
+            .into();
+    }
     let Some(last) = record.evaluations.last() else { return String::new() };
     let mut text = format!("test set: trial {} has {}\n", last.trial, last.text());
     text.extend(record.repeated_use().map(|repeated| repeated + "\n"));

@@ -44,8 +44,16 @@ pub(crate) fn evaluate_best(
     let is_known = |known: &TestEvaluation| {
         known.trial == model.run.trial.id && known.step == model.step && Some(&known.data_hash) == planned.as_ref()
     };
-    if dir.test_record()?.evaluations.iter().any(is_known) {
+    let record = dir.test_record()?;
+    if record.evaluations.iter().any(is_known) {
         return Ok(());
+    }
+    if record.is_damaged {
+        notify(&format!(
+            "warning: test.json is damaged, so that earlier evaluations of the test set are unknown. It is kept as {}, and the test set \
+             is evaluated again",
+            dir.damaged_test_file().display()
+        ));
     }
     let test_set = TestSet {
         config: config.clone(),

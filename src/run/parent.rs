@@ -106,10 +106,12 @@ pub(super) struct Parent<'a, E> {
 
 impl<'a, E: Engine> Parent<'a, E> {
     /// Locks the folder of the sweep, reads the journal, and adds the events that only the folders of the trials show.
+    /// `is_archived`: set once the results before a run with `fresh` are out of the way.
     pub(super) fn open(
         order: &'a RunOrder<'a>,
         engine: &'a mut E,
         reporter: &'a mut dyn Reporter,
+        is_archived: &mut bool,
     ) -> Result<Self, RunError> {
         let dir = order.results.sweep(&order.plan.name)?;
         let mut lock = dir.lock()?;
@@ -123,6 +125,7 @@ impl<'a, E: Engine> Parent<'a, E> {
         if order.fresh && (dir.journal().exists() || dir.trials().exists()) {
             (lock, _) = dir.archive(lock)?;
         }
+        *is_archived = true;
         write_documents(order, &dir)?;
         let (journal, content) = Journal::open(&dir.journal())?;
         let plan = current_plan(order);

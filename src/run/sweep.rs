@@ -40,7 +40,8 @@ pub(super) async fn sweep_until<E: Engine>(
     let mut pause = FIRST_PAUSE;
     loop {
         let start = tokio::time::Instant::now();
-        let error = match run_once(&order, engine, reporter, calls).await {
+        let mut is_archived = false;
+        let error = match run_once(&order, engine, reporter, calls, &mut is_archived).await {
             Err(error) if error.is_full_disk() && order.config.on_full_disk == OnFullDisk::Wait => error,
             result => return result,
         };
@@ -59,8 +60,8 @@ pub(super) async fn sweep_until<E: Engine>(
             }
             is_waiting = !has_room(order.results.path());
         }
-        // The next run is an ordinary one: it continues what this one has left.
-        order.fresh = false;
+        // Once the old results are archived, the next run is an ordinary one: it continues what this one has left.
+        order.fresh &= !is_archived;
         pause = LAST_PAUSE.min(pause * 2);
     }
 }
@@ -70,13 +71,15 @@ pub(super) async fn sweep_until<E: Engine>(
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_secs(30);
 
+/// `is_archived`: set once the results before a run with `fresh` are out of the way.
 async fn run_once<E: Engine>(
     order: &RunOrder<'_>,
     engine: &mut E,
     reporter: &mut dyn Reporter,
     calls: &mut UnboundedReceiver<Call>,
+    is_archived: &mut bool,
 ) -> Result<RunSummary, RunError> {
-    let mut parent = Parent::open(order, engine, reporter)?;
+    let mut parent = Parent::open(order, engine, reporter, is_archived)?;
     parent.run(calls).await
 }
 

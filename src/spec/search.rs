@@ -151,7 +151,11 @@ pub(super) static SEARCH_KEYS: &[SearchKey] = &[
         name: "at",
         kind: Kind::Choice(&["best", "final"]),
         put: |search, value| keys::put(&mut search.at, value),
-        doc: Doc { about: "The evaluation of a trial that counts: its best, or its last.", unit: "", example: "final" },
+        doc: Doc {
+            about: "The evaluation of a trial from which the search learns: its best, or its last. The report and `run.keep` go by the best.",
+            unit: "",
+            example: "final",
+        },
     },
     SearchKey {
         name: "time",

@@ -34,6 +34,12 @@ pub fn write_output(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     }
 }
 
+/// Like [`write()`], into a folder below the results folder that must not be a link.
+pub fn write_in_folder(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let Some(folder) = path.parent() else { return write(path, bytes) };
+    write_if(path, bytes, &|| disk::check_folder(folder).map_err(StoreError::at(folder)))
+}
+
 /// Like [`write()`], if `check` still holds once there is a temporary file: its folder may have been replaced by a link just before.
 pub(super) fn write_if(
     path: &Path,

@@ -28,9 +28,10 @@ impl Blobs {
 
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Vec<u8>> {
+        disk::check_folder(&self.folder).ok()?;
         let mut bytes = atomic::read_up_to(&self.file(key), STATE).ok().flatten()?;
-        let (checksum, content) = bytes.split_first_chunk::<CHECKSUM>()?;
-        if blake3::hash(content) != *checksum {
+        let (found, content) = bytes.split_first_chunk::<CHECKSUM>()?;
+        if checksum(key, content) != *found {
             return None;
         }
         bytes.drain(..CHECKSUM);
@@ -38,7 +39,10 @@ impl Blobs {
     }
 
     pub fn put(&self, key: &str, content: &[u8]) {
-        let mut bytes = blake3::hash(content).as_bytes().to_vec();
+        if disk::check_folder(&self.folder).is_err() {
+            return;
+        }
+        let mut bytes = checksum(key, content).as_bytes().to_vec();
         bytes.extend_from_slice(content);
         let _ = atomic::write_soon(&self.file(key), &bytes);
         disk::remove_unfinished(&self.folder);
@@ -48,6 +52,13 @@ impl Blobs {
     fn file(&self, key: &str) -> PathBuf {
         self.folder.join(&blake3::hash(key.as_bytes()).to_hex()[..32])
     }
+}
+
+/// The content of another key, under the name of this one, is not taken for it.
+fn checksum(key: &str, content: &[u8]) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&(key.len() as u64).to_le_bytes()).update(key.as_bytes()).update(content);
+    hasher.finalize()
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ mod trial;
 mod trials_csv;
 
 pub use append::append;
-pub use atomic::{read as read_file, remove_file_if, write as write_file, write_output};
+pub use atomic::{read as read_file, remove_file_if, write as write_file, write_in_folder, write_output};
 pub use attempt::{Assignment, Heart, Requests, Start};
 pub use batch::{BatchDocument, BatchEntry, ScriptEnd};
 pub use cache::Blobs;

@@ -2,21 +2,34 @@
 
 use std::path::PathBuf;
 
-use super::{RunDir, StoreError, atomic};
+use super::{RunDir, StoreError, atomic, disk};
 use crate::trial::{TestEvaluation, TestRecord};
 
 impl RunDir {
-    /// What is known of the test set. A damaged file is an error: it says how often the test set was used.
+    /// What is known of the test set.
     pub fn test_record(&self) -> Result<TestRecord, StoreError> {
-        Ok(atomic::read_json(&self.test_file())?.unwrap_or_default())
+        match atomic::read_json(&self.test_file()) {
+            Err(StoreError::Damaged { .. }) => Ok(TestRecord { is_damaged: true, ..TestRecord::default() }),
+            record => Ok(record?.unwrap_or_default()),
+        }
     }
 
-    /// Adds an evaluation to the record.
+    /// Adds an evaluation to the record. A damaged record is kept beside the new one: it may still tell how often the test set was
+    /// used.
     pub fn add_test_evaluation(&self, evaluation: TestEvaluation) -> Result<(), StoreError> {
         let mut record = self.test_record()?;
         record.evaluations.push(evaluation);
         let path = self.test_file();
+        if record.is_damaged {
+            disk::rename(&path, &self.damaged_test_file()).map_err(StoreError::at(&path))?;
+        }
         atomic::write(&path, &atomic::to_json(&path, &record)?)
+    }
+
+    /// Where a damaged record is kept.
+    #[must_use]
+    pub fn damaged_test_file(&self) -> PathBuf {
+        self.path().join("test.json.damaged")
     }
 
     fn test_file(&self) -> PathBuf {

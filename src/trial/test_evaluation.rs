@@ -9,6 +9,9 @@ use super::{Scores, TrialId};
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct TestRecord {
     pub evaluations: Vec<TestEvaluation>,
+    /// Whether the file cannot be read, so that earlier evaluations are unknown.
+    #[serde(skip)]
+    pub is_damaged: bool,
 }
 
 /// The scores of one trial on the test set.
@@ -113,7 +116,7 @@ mod tests {
 
     #[test]
     fn only_a_repeated_use_is_mentioned() {
-        let record = |n| TestRecord { evaluations: vec![evaluation(); n] };
+        let record = |n| TestRecord { evaluations: vec![evaluation(); n], is_damaged: false };
         assert_eq!(record(1).repeated_use(), None);
         insta::assert_snapshot!(record(2).repeated_use().unwrap(), @"The test set was evaluated 2 times: trial 0123456789ab on 2026-11-22 22:15 UTC, trial 0123456789ab on 2026-11-22 22:15 UTC. If earlier test scores influenced the sweep, the last ones are too good.");
     }

@@ -78,7 +78,7 @@ fn a_sweep_on_a_full_disk_keeps_its_lock_and_continues() {
     const SCRIPT: &str = r#"
         set -u
         mkdir results
-        mount -t tmpfs -o size=24m none results || exit 1
+        mount -t tmpfs -o size=48m none results || exit 1
         "$PLATEAU" run sweep.yaml 2>run.log &
         run=$!
         until grep -qs '^5,' results/sweep/trials/*/metrics.csv; do sleep 0.05; done
@@ -102,6 +102,22 @@ fn a_sweep_on_a_full_disk_keeps_its_lock_and_continues() {
         wait $run
         echo $? >report.code
         test -s results/sweep/report/index.html || exit 1
+        # Room for a part of a model: none of it stays, so that the same command works again.
+        dd if=/dev/zero of=results/ballast bs=4k 2>dd.log
+        truncate -s -50K results/ballast
+        "$PLATEAU" export sweep --format hf -o results/hf 2>export.log && exit 3
+        rm results/ballast
+        "$PLATEAU" export sweep --format hf -o results/hf 2>export.log || exit 4
+        rm -r results/hf
+        # No room from the start, and the old results are to be archived.
+        dd if=/dev/zero of=results/ballast bs=4k 2>dd.log
+        "$PLATEAU" run sweep.yaml --fresh 2>fresh.log &
+        run=$!
+        until grep -q 'The sweep waits for room' fresh.log; do sleep 0.1; done
+        rm results/ballast
+        wait $run
+        echo $? >fresh.code
+        test -s results/sweep.archived-1/trials.csv || exit 2
         cp -r results kept
     "#;
     let place = Place::new(SWEEP);
@@ -122,6 +138,7 @@ fn a_sweep_on_a_full_disk_keeps_its_lock_and_continues() {
         place.read("run.log")
     );
     assert_eq!(place.read("report.code").trim(), "0", "{}", place.read("report.log"));
+    assert_eq!(place.read("fresh.code").trim(), "0", "{}", place.read("fresh.log"));
     fs::remove_dir(place.path("results")).unwrap();
     fs::rename(place.path("kept"), place.path("results")).unwrap();
     let undisturbed = Place::new(SWEEP);

@@ -166,6 +166,49 @@ fn an_output_goes_into_the_fifo_that_the_user_names() {
     assert!(!fifo.is_file());
 }
 
+/// As a power cut leaves it.
+#[test]
+fn a_damaged_record_of_the_test_set_is_kept_aside() {
+    let place = Place::new(&SWEEP.replacen("data: {", "data: {test: 0.2, ", 1));
+    place.expect(0, "run sweep.yaml --quiet");
+    let record = place.read("results/sweep/test.json");
+    place.write("results/sweep/test.json", "");
+    assert!(place.expect(0, "status sweep.yaml").out.contains("test.json is damaged"));
+    let ended = place.expect(0, "run sweep.yaml");
+    assert!(ended.err.contains("warning: test.json is damaged"), "{}", ended.err);
+    assert_eq!(place.read("results/sweep/test.json.damaged"), "");
+    let without_date = |record: &str| record.lines().filter(|line| !line.contains("\"date\"")).collect::<String>();
+    assert_eq!(without_date(&place.read("results/sweep/test.json")), without_date(&record));
+}
+
+/// Below the results folder, beside the folders of sweeps.
+#[test]
+fn linked_folders_of_comparisons_and_of_the_cache_are_not_used() {
+    let place = Place::new(SWEEP);
+    fs::create_dir_all(place.path("results")).unwrap();
+    for (elsewhere, link) in [("figures", "compare"), ("entries", ".cache")] {
+        fs::create_dir(place.path(elsewhere)).unwrap();
+        symlink(place.path(elsewhere), place.path("results").join(link)).unwrap();
+    }
+    place.expect(0, "run sweep.yaml --quiet");
+    place.write("other.yaml", place.read("sweep.yaml").replace("steps: 12", "steps: 8"));
+    place.expect(0, "run other.yaml --quiet");
+    let ended = place.expect(3, "compare sweep other");
+    assert!(ended.err.contains("compare is a symbolic link"), "{}", ended.err);
+    for elsewhere in ["figures", "entries"] {
+        fs::remove_dir(place.path(elsewhere)).expect("it is still empty");
+    }
+}
+
+#[test]
+fn a_fifo_of_labels_is_refused() {
+    let place = Place::new(SWEEP);
+    place.write("log.csv", "step,loss\n1,0.7\n2,0.6\n3,0.5\n");
+    assert!(Command::new("mkfifo").arg(place.path("labels")).status().unwrap().success());
+    let ended = place.expect(2, "diagnose log.csv --labels labels");
+    assert!(ended.err.contains("labels: this is a FIFO, not a file"), "{}", ended.err);
+}
+
 /// Commands that write results without the lock of the sweep.
 #[test]
 fn report_and_lr_find_write_nothing_into_linked_folders() {

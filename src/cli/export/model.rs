@@ -25,15 +25,41 @@ pub(super) fn export(sweep: &Sweep, dir: &RunDir, arguments: &ExportArguments) -
         (None, top) => KeptModel::best(sweep, dir, top.map_or(1, usize::from))?,
     };
     let several = models.len() > 1;
+    let mut written = Written::default();
     for (rank, model) in models.iter().enumerate() {
         let id = &model.run.trial.id;
         let folder = if several { output.join(format!("{}-{id}", rank + 1)) } else { output.to_owned() };
-        write(&folder, sweep, dir, model, arguments)?;
+        if let Err(failure) = write(&mut written, &folder, sweep, dir, model, arguments) {
+            written.remove();
+            return Err(failure);
+        }
     }
     Ok(())
 }
 
+/// The files that were written. A part of a model must not stay: it would look like a whole one.
+#[derive(Default)]
+struct Written(Vec<PathBuf>);
+
+impl Written {
+    fn put(&mut self, path: PathBuf, bytes: &[u8]) -> Result<(), Failure> {
+        store::write_file(&path, bytes)?;
+        self.0.push(path);
+        Ok(())
+    }
+
+    /// Removes the files, and their folders if nothing else is in them.
+    fn remove(self) {
+        for path in self.0 {
+            // The failure that is reported is the one before.
+            let _ = fs::remove_file(&path);
+            let _ = path.parent().map(fs::remove_dir);
+        }
+    }
+}
+
 fn write(
+    written: &mut Written,
     folder: &Path,
     sweep: &Sweep,
     dir: &RunDir,
@@ -47,22 +73,22 @@ fn write(
     let files = model.read()?;
     if arguments.format == ExportFormat::Peft {
         let adapter = files.peft_files().map_err(|error| Failure::results(error.to_string()))?;
-        adapter.iter().try_for_each(|(name, bytes)| store::write_file(&folder.join(name), bytes))?;
+        adapter.iter().try_for_each(|(name, bytes)| written.put(folder.join(name), bytes))?;
         let id = &model.run.trial.id;
         notify(&format!("{shown}: trial {id}. PeftModel.from_pretrained(base, \"{shown}\") loads it"));
         return Ok(());
     }
     let hub = files.hub_folder(arguments.dtype.into()).map_err(|error| Failure::results(error.to_string()))?;
     for (name, bytes) in &hub.files {
-        store::write_file(&folder.join(name), bytes)?;
+        written.put(folder.join(name), bytes)?;
     }
     let figure = store::read_file(&dir.report().join("curves.png")).ok().flatten();
     if let Some(figure) = &figure {
-        store::write_file(&folder.join("curves.png"), figure)?;
+        written.put(folder.join("curves.png"), figure)?;
     }
     let provenance = ProvenanceReader::default().read(dir, sweep)?;
     let card = card(sweep, model, &hub, &files.labels, &provenance, figure.is_some());
-    store::write_file(&folder.join("README.md"), card.as_bytes())?;
+    written.put(folder.join("README.md"), card.as_bytes())?;
     let id = &model.run.trial.id;
     if let Some(difference) = reads_otherwise(&files.data) {
         notify(&format!("warning: {difference}"));

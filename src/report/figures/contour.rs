@@ -5,7 +5,7 @@ use crate::analysis::search::{Search, Tried};
 use crate::analysis::{Study, Sweep};
 use crate::report::canvas::axis;
 use crate::report::canvas::scene::{Align, MARGIN, Mark, Scene, Text, WIDTH, palette};
-use crate::report::figures::value_axis::ValueAxis;
+use crate::report::figures::value_axis::{ValueAxis, outside_note};
 use crate::report::{captions, format};
 use crate::trial::Metric;
 
@@ -54,12 +54,16 @@ pub fn contour(sweep: &Sweep, study: &Study) -> Result<Scene, String> {
     for one in &seen {
         one.draw(&mut scene, &map);
     }
-    if let Some(best) = search.best().and_then(|best| Seen::of(&search, best, x, y)) {
+    let best = search.best().and_then(|best| Seen::of(&search, best, x, y));
+    if let Some(best) = &best {
         ValueAxis::mark_best(&mut scene, map.at(best.x, best.y));
     }
     frame(&mut scene, &map, x, y);
     scale(&mut scene, &map, &values);
-    let mut entries = vec![(Mark::Diamond(palette::EVAL), "the best")];
+    let mut entries = Vec::new();
+    if best.is_some() {
+        entries.push((Mark::Diamond(palette::EVAL), "the best"));
+    }
     if seen.iter().any(|seen| seen.value.is_none()) {
         entries.push((Mark::Cross, "failed"));
     }
@@ -69,6 +73,7 @@ pub fn contour(sweep: &Sweep, study: &Study) -> Result<Scene, String> {
         format!("surface: mean of the configurations nearby (normal kernel, {:.0} % of each range)", 100.0 * bandwidth),
         "white: no configuration is near".into(),
         "all other keys differ from dot to dot".into(),
+        outside_note(&search),
     ];
     scene.height = scene.caption(bottom + 22.0, &notes);
     Ok(scene)

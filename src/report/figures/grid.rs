@@ -146,7 +146,11 @@ fn subtitle(sweep: &Sweep, study: &Study, hidden: bool) -> Vec<String> {
         } else {
             String::new()
         },
-        "number: lowest eval loss of the panel".into(),
+        if study.metric.is_loss() {
+            "number: lowest eval loss of the panel".into()
+        } else {
+            format!("number: eval loss of the best configuration of the panel by {}", study.metric.title())
+        },
         "short line on the x axis: end of warm-up".into(),
         "all panels have the same scale".into(),
     ]

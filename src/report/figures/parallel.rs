@@ -2,7 +2,7 @@
 
 use super::frame::Frame;
 use super::key_axis::KeyAxis;
-use super::value_axis::ValueAxis;
+use super::value_axis::{ValueAxis, outside_note};
 use crate::analysis::search::{End, Search, Tried};
 use crate::analysis::{Study, Sweep};
 use crate::report::canvas::axis;
@@ -23,11 +23,14 @@ const RIGHT: f64 = 120.0;
 /// The figure, or why there is none.
 pub fn parallel(sweep: &Sweep, study: &Study) -> Result<Scene, String> {
     let search = Search::of(sweep, study).ok_or("Parallel coordinates: the sweep has no search.")?;
-    if search.best().is_none() {
+    let shown = || search.over().filter(|tried| tried.draw.point.is_some());
+    if shown().all(|tried| search.value(tried).is_none()) {
         return Err("Parallel coordinates: no configuration has a successful evaluation yet.".into());
     }
     let axes = KeyAxis::all(search.history);
-    let leaders: Vec<u64> = search.leaders(FEWEST_LEADERS).iter().map(|tried| tried.draw.number).collect();
+    let leaders = search.leaders(FEWEST_LEADERS);
+    let leaders = leaders.iter().filter(|tried| tried.draw.point.is_some());
+    let leaders: Vec<u64> = leaders.map(|tried| tried.draw.number).collect();
     let values = ValueAxis::of(&search, study);
     let mut scene = Scene::new("parallel", "Parallel coordinates: every configuration through all keys");
     let left_out = axes.len().saturating_sub(MOST);
@@ -47,7 +50,7 @@ pub fn parallel(sweep: &Sweep, study: &Study) -> Result<Scene, String> {
         .collect();
     let sheet = Sheet { search: &search, axes, values: &values, frame: &frame, places: &places };
     let is_leader = |tried: &&Tried<'_>| leaders.contains(&tried.draw.number);
-    for tried in search.over().filter(|tried| !is_leader(tried)) {
+    for tried in shown().filter(|tried| !is_leader(tried)) {
         let colour = if tried.end == End::Failed { palette::FAILED.alpha(0.3) } else { palette::CONTEXT.alpha(0.28) };
         scene.line(&sheet.path(tried), 1.0, colour);
     }
@@ -59,17 +62,19 @@ pub fn parallel(sweep: &Sweep, study: &Study) -> Result<Scene, String> {
     sheet.draw_axes(&mut scene);
     sheet.label_values(&mut scene, &leaders);
     let bottom = frame.bottom + if has_conditions { ABSENT } else { 0.0 };
-    let mut entries =
-        vec![(Mark::Line(palette::EVAL), "the best"), (Mark::Line(palette::TRAIN), "the others in front")];
+    let is_best_shown = search.best().is_some_and(|best| best.draw.point.is_some());
+    let first = if is_best_shown { "the best" } else { "the best within the ranges" };
+    let mut entries = vec![(Mark::Line(palette::EVAL), first), (Mark::Line(palette::TRAIN), "the others in front")];
     entries.truncate(leaders.len());
     entries.push((Mark::Line(palette::CONTEXT.alpha(0.5)), "all others"));
-    if search.over().any(|tried| tried.end == End::Failed) {
+    if shown().any(|tried| tried.end == End::Failed) {
         entries.push((Mark::Line(palette::FAILED.alpha(0.6)), "failed"));
     }
     scene.legend(MARGIN, bottom + 40.0, &entries);
     let conditions = axes.iter().filter_map(|axis| Some(format!("{}: {} only", axis.short, axis.condition.as_ref()?)));
     let mut notes: Vec<String> = conditions.collect();
     notes.push(values.note().replace("triangle", "at the end of the last axis"));
+    notes.push(outside_note(&search));
     if axes.iter().any(|axis| axis.part.is_some()) {
         notes.push("equal values of lists and whole numbers lie beside each other".into());
     }

@@ -2,7 +2,7 @@
 
 use super::frame::{Frame, GUTTER, LEFT, PanelRow};
 use super::key_axis::KeyAxis;
-use super::value_axis::{ValueAxis, marks_legend};
+use super::value_axis::{ValueAxis, marks_legend, outside_note};
 use crate::analysis::search::{End, Search};
 use crate::analysis::{Study, Sweep};
 use crate::report::canvas::axis::Scale;
@@ -47,8 +47,8 @@ pub fn scatter(sweep: &Sweep, study: &Study) -> Result<Scene, String> {
         }
         top += STRIP + 8.0 + HEIGHT + 58.0;
     }
-    scene.legend(MARGIN, top + 2.0, &marks_legend(&search));
-    scene.height = scene.caption(top + 24.0, &[values.note()]);
+    scene.legend(MARGIN, top + 2.0, &marks_legend(&search, |tried| tried.draw.point.is_some()));
+    scene.height = scene.caption(top + 24.0, &[values.note(), outside_note(&search)]);
     Ok(scene)
 }
 

@@ -32,10 +32,10 @@ pub fn search(sweep: &Sweep, study: &Study) -> Result<Scene, String> {
     scene.text(Text::new(16.0, middle, axis.title()).align(Align::Middle).rotated());
     scene.rect([frame.left, strip, frame.right, strip + STRIP], palette::PANEL);
     scene.text(Text::new(frame.left - 8.0, strip + 15.0, "failed").align(Align::Right));
-    let mut entries = marks_legend(&search);
+    let mut entries = marks_legend(&search, |_| true);
     let random = search.random_costs();
     let mut notes = vec![axis.note()];
-    if let Some(random) = &random {
+    if let Some(random) = random.as_ref().filter(|_| search.best().is_some()) {
         band(&mut scene, &search, &axis, &frame, random);
         entries.push((Mark::Swatch(palette::CONTEXT.alpha(0.2)), "best of so many random draws"));
         notes.push(format!(
@@ -49,7 +49,9 @@ pub fn search(sweep: &Sweep, study: &Study) -> Result<Scene, String> {
         }
     }
     let best_line = best_line(&mut scene, &search, &axis, &frame);
-    entries.push((Mark::Line(palette::EVAL), "best so far"));
+    if !best_line.is_empty() {
+        entries.push((Mark::Line(palette::EVAL), "best so far"));
+    }
     dots(&mut scene, &search, &axis, &frame, strip);
     label_best(&mut scene, &search, &frame, &best_line);
     scene.line(&[(frame.left, frame.bottom), (frame.right, frame.bottom)], 1.0, palette::AXIS);

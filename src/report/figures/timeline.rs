@@ -118,7 +118,7 @@ fn subtitle(sweep: &Sweep, study: &Study, by: &[String], rows: usize) -> Vec<Str
         } else {
             format!("one row for each {}: the best configuration with these values", by.join(" × "))
         },
-        "sorted by best eval loss".into(),
+        format!("sorted by best {}", study.metric.title()),
         if rows > MOST_ROWS { format!("the first {MOST_ROWS} of {rows} rows") } else { String::new() },
         study.eval_interval.map_or_else(String::new, |steps| {
             format!("an onset is known to within one evaluation interval ({steps} steps)")

@@ -4,6 +4,7 @@ use super::frame::Frame;
 use crate::analysis::Study;
 use crate::analysis::search::{End, Search, Tried};
 use crate::report::canvas::scene::{Colour, Mark, Scene, palette};
+use crate::report::format;
 use crate::trial::{DrawnBy, Metric};
 
 /// The range of the values, from the best one to where most of them lie.
@@ -97,17 +98,30 @@ fn colour(tried: &Tried<'_>) -> Colour {
     }
 }
 
-/// The legend of the marks that occur.
-pub fn marks_legend(search: &Search<'_>) -> Vec<(Mark, &'static str)> {
-    let by = |wanted: &[DrawnBy]| search.over().any(|tried| wanted.contains(&tried.draw.by));
-    let ended = |end: End| search.over().any(|tried| tried.end == end);
+/// A note on the configurations that a figure over the keys cannot show. Empty if there are none.
+pub fn outside_note(search: &Search<'_>) -> String {
+    let count = search.outside().count();
+    let best = search.best().filter(|best| best.draw.point.is_none());
+    let best = best.map_or_else(String::new, |best| format!(", the best of all (#{}) among them", best.draw.number));
+    match count {
+        0 => String::new(),
+        _ => format!("not shown: {} outside the ranges{best}", format::count(count, "included configuration")),
+    }
+}
+
+/// The legend of the marks that occur among the configurations that a figure `shows`.
+pub fn marks_legend(search: &Search<'_>, shows: impl Fn(&Tried<'_>) -> bool) -> Vec<(Mark, &'static str)> {
+    let any = |fits: &dyn Fn(&Tried<'_>) -> bool| search.over().any(|tried| shows(tried) && fits(tried));
+    let by = |wanted: &[DrawnBy]| any(&|tried| wanted.contains(&tried.draw.by));
+    let ended = |end: End| any(&|tried| tried.end == end);
+    let best = search.best().is_some_and(&shows);
     let entries = [
         (by(&[DrawnBy::Random, DrawnBy::Sobol]), Mark::Disc(palette::CONTEXT.alpha(0.55)), "drawn at random"),
         (by(&[DrawnBy::Tpe]), Mark::Disc(palette::TRAIN.alpha(0.85)), "drawn by tpe"),
         (by(&[DrawnBy::Include]), Mark::Disc(palette::TEXT), "included"),
         (ended(End::Stopped), Mark::Ring(palette::CONTEXT), "stopped early"),
         (ended(End::Failed), Mark::Cross, "failed"),
-        (search.best().is_some(), Mark::Diamond(palette::EVAL), "the best"),
+        (best, Mark::Diamond(palette::EVAL), "the best"),
     ];
     entries.into_iter().filter_map(|(is_drawn, mark, name)| is_drawn.then_some((mark, name))).collect()
 }
@@ -115,6 +129,29 @@ pub fn marks_legend(search: &Search<'_>) -> Vec<(Mark, &'static str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::synthetic;
+    use crate::report::canvas::render::svg;
+    use crate::report::figures::{contour::contour, parallel::parallel, scatter::scatter};
+
+    #[test]
+    fn what_lies_outside_the_ranges_is_told() {
+        let sweep = synthetic::search_with_the_best_outside();
+        let study = Study::of(&sweep);
+        let search = Search::of(&sweep, &study).unwrap();
+        assert_eq!(
+            outside_note(&search),
+            "not shown: 1 included configuration outside the ranges, the best of all (#0) among them"
+        );
+        let names = |shows: fn(&Tried<'_>) -> bool| marks_legend(&search, shows).into_iter().map(|(_, name)| name);
+        assert!(names(|_| true).any(|name| name == "the best") && names(|_| true).any(|name| name == "included"));
+        assert!(names(|tried| tried.draw.point.is_some()).all(|name| name != "the best" && name != "included"));
+        for figure in [contour, parallel, scatter] {
+            let svg = svg(&figure(&sweep, &study).unwrap()).unwrap();
+            assert!(svg.contains("the best of all (#0)") && !svg.contains("NaN"), "{svg}");
+        }
+        let inside = synthetic::search("s", 40, 60);
+        assert_eq!(outside_note(&Search::of(&inside, &Study::of(&inside)).unwrap()), "");
+    }
 
     #[test]
     fn the_worse_edge_depends_on_the_metric() {

@@ -108,7 +108,8 @@ fn subtitle(panels: &Panels<'_>, facets: &[Facet<'_>], left_out: usize, is_range
     let left_out = match left_out {
         0 => String::new(),
         n => format!(
-            "shown: the {MOST_FACETS} values with the lowest eval loss out of {}, trials.csv has all",
+            "shown: the {MOST_FACETS} values with the best {} out of {}, trials.csv has all",
+            study.metric.title(),
             n + MOST_FACETS
         ),
     };
