@@ -290,7 +290,7 @@ fn check_curve<R: CurveRow + Clone>(path: &Path, row: impl Fn(u64) -> R) -> Stri
 fn curves() {
     let metrics = "step,epoch,train_loss,lr,grad_norm,tokens,seconds\n1,0.5,0.69,3e-5,1.5,800,0.25\n2,1.0,NaN,0.0,inf,900,0.5\n3,1.5,0.5,1e-5,,900,0.75\n";
     let evals = "step,eval_loss,accuracy,macro_f1,train_probe_loss\n0,0.7,0.5,0.4,\n10,0.6,0.7,0.6,0.55\n";
-    let diagnostics = "step,first_grad_norm,last_grad_norm,update_ratio,predicted,surest_wrong\n0,,,,12 8,2\n10,0.5,1.5,0.001,10 10,\n";
+    let diagnostics = "step,first_grad_norm,last_grad_norm,update_ratio,predicted,surest_wrong,surest_expected\n0,,,,12 8,2,0.5\n10,0.5,1.5,0.001,10 10,,\n";
     Corpus::new("curves", "csv", &[metrics, evals, diagnostics], &["\n4,", ",0,"]).fuzz(|path, bytes| {
         let metric =
             |step| MetricRow { step, epoch: 1.0, train_loss: 0.5, lr: 1e-5, grad_norm: 1.0, tokens: 9, seconds: 1.0 };
@@ -309,6 +309,7 @@ fn curves() {
             update_ratio: None,
             predicted: vec![3, 4],
             surest_wrong: Some(1),
+            surest_expected: Some(0.5),
         };
         let mut answers = check_curve(path, metric);
         fs::write(path, bytes).unwrap();

@@ -401,6 +401,7 @@ fn suspect_labels_are_listed_at_a_label_floor() {
             update_ratio: Some(5e-4),
             predicted: vec![210, 190],
             surest_wrong: Some(20),
+            surest_expected: Some(1.0),
         };
         run.diagnostics = run.evals.iter().map(row).collect();
         // The training data are memorised.

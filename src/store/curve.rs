@@ -257,21 +257,33 @@ mod tests {
     }
 
     #[test]
-    fn diagnostics_without_their_last_column_are_read() {
+    fn diagnostics_without_their_last_columns_are_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("diagnostics.csv");
-        let old = DiagnosticRow::OLD_HEADERS[0];
-        fs::write(&path, format!("{old}\n0,,,,12 8\n10,0.5,1.5,0.001,10 10\n")).unwrap();
-        CurveWriter::open(&path, Some(10)).unwrap().append(&DiagnosticRow { step: 20, ..row(Some(3)) }).unwrap();
-        let curve = read::<DiagnosticRow>(&path).unwrap();
-        assert_eq!(curve.damaged, None);
-        let wrong: Vec<_> = curve.rows.iter().map(|row| (row.predicted.len(), row.surest_wrong)).collect();
-        assert_eq!(wrong, [(2, None), (2, None), (2, Some(3))]);
+        let read_after = |old: &str, rows: [&str; 2]| {
+            fs::write(&path, format!("{old}\n0,,,,{}\n10,0.5,1.5,0.001,{}\n", rows[0], rows[1])).unwrap();
+            CurveWriter::open(&path, Some(10)).unwrap().append(&DiagnosticRow { step: 20, ..row(Some(3)) }).unwrap();
+            let curve = read::<DiagnosticRow>(&path).unwrap();
+            assert_eq!(curve.damaged, None);
+            let answers = curve.rows.iter().map(|row| (row.predicted.len(), row.surest_wrong, row.surest_expected));
+            answers.collect::<Vec<_>>()
+        };
+        let [second, first] = DiagnosticRow::OLD_HEADERS else { panic!("two") };
+        let now = (2, Some(3), Some(1.5));
+        assert_eq!(read_after(second, ["12 8,2", "10 10,"]), [(2, Some(2), None), (2, None, None), now]);
+        assert_eq!(read_after(first, ["12 8", "10 10"]), [(2, None, None), (2, None, None), now]);
     }
 
     fn row(surest_wrong: Option<u32>) -> DiagnosticRow {
-        let [first_grad_norm, last_grad_norm, update_ratio] = [None; 3];
-        DiagnosticRow { step: 1, first_grad_norm, last_grad_norm, update_ratio, predicted: vec![1, 2], surest_wrong }
+        DiagnosticRow {
+            step: 1,
+            first_grad_norm: None,
+            last_grad_norm: None,
+            update_ratio: None,
+            predicted: vec![1, 2],
+            surest_wrong,
+            surest_expected: surest_wrong.map(|_| 1.5),
+        }
     }
 
     #[test]

@@ -146,26 +146,32 @@ impl CurveRow for EvalRow {
 }
 
 impl CurveRow for DiagnosticRow {
-    const HEADER: &'static str = "step,first_grad_norm,last_grad_norm,update_ratio,predicted,surest_wrong";
-    const OLD_HEADERS: &'static [&'static str] = &["step,first_grad_norm,last_grad_norm,update_ratio,predicted"];
+    const HEADER: &'static str =
+        "step,first_grad_norm,last_grad_norm,update_ratio,predicted,surest_wrong,surest_expected";
+    const OLD_HEADERS: &'static [&'static str] = &[
+        "step,first_grad_norm,last_grad_norm,update_ratio,predicted,surest_wrong",
+        "step,first_grad_norm,last_grad_norm,update_ratio,predicted",
+    ];
 
     fn step(&self) -> u64 {
         self.step
     }
 
     fn write(&self, line: &mut String) {
-        let Self { step, first_grad_norm, last_grad_norm, update_ratio, predicted, surest_wrong } = self;
+        let Self { step, first_grad_norm, last_grad_norm, update_ratio, predicted, surest_wrong, surest_expected } =
+            self;
         let number = |value: &Option<f32>| value.map_or_else(String::new, |value| format!("{value:?}"));
-        let [first, last, ratio] = [first_grad_norm, last_grad_norm, update_ratio].map(number);
+        let [first, last, ratio, expected] =
+            [first_grad_norm, last_grad_norm, update_ratio, surest_expected].map(number);
         let counts: Vec<String> = predicted.iter().map(u32::to_string).collect();
         let wrong = surest_wrong.map_or_else(String::new, |count| count.to_string());
-        let _ = writeln!(line, "{step},{first},{last},{ratio},{},{wrong}", counts.join(" "));
+        let _ = writeln!(line, "{step},{first},{last},{ratio},{},{wrong},{expected}", counts.join(" "));
     }
 
     fn parse(line: &str) -> Option<Self> {
-        let earlier =
-            || fields(line).map(|[step, first, last, ratio, predicted]| [step, first, last, ratio, predicted, ""]);
-        let [step, first, last, ratio, predicted, wrong] = fields(line).or_else(earlier)?;
+        let second = || fields(line).map(|[a, b, c, d, predicted, wrong]| [a, b, c, d, predicted, wrong, ""]);
+        let first = || fields(line).map(|[a, b, c, d, predicted]| [a, b, c, d, predicted, "", ""]);
+        let [step, first, last, ratio, predicted, wrong, expected] = fields(line).or_else(second).or_else(first)?;
         Some(Self {
             step: step.parse().ok()?,
             first_grad_norm: optional(first)?,
@@ -173,6 +179,7 @@ impl CurveRow for DiagnosticRow {
             update_ratio: optional(ratio)?,
             predicted: predicted.split_whitespace().map(|count| count.parse().ok()).collect::<Option<_>>()?,
             surest_wrong: if wrong.is_empty() { None } else { Some(wrong.parse().ok()?) },
+            surest_expected: optional(expected)?,
         })
     }
 }

@@ -252,9 +252,17 @@ impl TrainingLoop<'_> {
         if let (true, Some(classes)) = (best, &classes) {
             sink.best_evaluation(&best_evaluation(self.setup.dataset, &row, classes))?;
         }
-        let (predicted, surest_wrong) =
-            classes.map_or((Vec::new(), None), |classes| (classes.counts, classes.surest_wrong));
-        Ok((row, DiagnosticRow { step, first_grad_norm, last_grad_norm, update_ratio, predicted, surest_wrong }))
+        let (predicted, surest) = classes.map_or((Vec::new(), None), |classes| (classes.counts, classes.surest));
+        let diagnostics = DiagnosticRow {
+            step,
+            first_grad_norm,
+            last_grad_norm,
+            update_ratio,
+            predicted,
+            surest_wrong: surest.map(|surest| surest.wrong),
+            surest_expected: surest.map(|surest| surest.expected as f32),
+        };
+        Ok((row, diagnostics))
     }
 
     /// The reason to stop, if the patience rule applies.

@@ -51,6 +51,8 @@ pub struct DiagnosticRow {
     pub predicted: Vec<u32>,
     /// Number of wrong answers among the quarter of the evaluation examples that the model is most confident of.
     pub surest_wrong: Option<u32>,
+    /// Number of wrong answers that the model itself expects among these: the sum of 1 - p, where p is its probability of each answer.
+    pub surest_expected: Option<f32>,
 }
 
 impl DiagnosticRow {

@@ -115,6 +115,7 @@ fn diagnosed(step: u64) -> DiagnosticRow {
         update_ratio: None,
         predicted: vec![1, 1],
         surest_wrong: None,
+        surest_expected: None,
     }
 }
 

@@ -159,7 +159,8 @@ fn a_trial_of_our_own_leaves_what_is_needed() {
     let (_, folder) = place.trials().pop_first().unwrap();
     let diagnostics = std::fs::read_to_string(folder.join("diagnostics.csv")).unwrap();
     let lines: Vec<&str> = diagnostics.lines().collect();
-    assert_eq!((lines[0], lines.len()), ("step,first_grad_norm,last_grad_norm,update_ratio,predicted,surest_wrong", 5));
+    let header = "step,first_grad_norm,last_grad_norm,update_ratio,predicted,surest_wrong,surest_expected";
+    assert_eq!((lines[0], lines.len()), (header, 5));
     assert!(lines[1].starts_with("0,,,,") && lines[4].starts_with("12,"), "{diagnostics}");
     let found = place.expect(0, &format!("diagnose {}", folder.display())).out;
     assert!(found.contains("train loss") && found.contains("eval loss"), "{found}");

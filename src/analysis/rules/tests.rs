@@ -92,6 +92,7 @@ fn rows(first: f32, last: f32, ratio: f32, predicted: [u32; 2]) -> Vec<Diagnosti
         update_ratio: Some(ratio),
         predicted: predicted.to_vec(),
         surest_wrong: Some(1),
+        surest_expected: Some(1.0),
     };
     (0..=300).step_by(25).map(row).collect()
 }

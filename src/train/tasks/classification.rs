@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::target::{Target, unknown_label};
-use super::task::{ClassDetails, Evaluated, Task};
+use super::task::{ClassDetails, Evaluated, Surest, Task};
 use crate::train::TrainError;
 use crate::train::metrics::{
     Classified, accuracy, best_class, class_scores, macro_f1, matthews_correlation, single, softmax, weighted_f1,
@@ -157,7 +157,7 @@ impl Task for Classification {
             },
             classes: Some(ClassDetails {
                 counts: (0..classes).map(|class| confusion.iter().map(|row| row[class]).sum()).collect(),
-                surest_wrong: surest_wrong(outputs, classified.predicted(), &labels),
+                surest: surest(outputs, classified.predicted(), &labels),
                 calibration: classified.calibration(),
                 mistakes: classified.confident_mistakes(BestEvaluation::MISTAKES),
                 confusion,
@@ -207,9 +207,9 @@ fn log_sum_exp(logits: &[f64]) -> f64 {
     top + logits.iter().map(|&x| (x - top).exp()).sum::<f64>().ln()
 }
 
-/// Number of wrong answers among the most confident quarter of the predictions. A prediction is more confident if its
-/// cross-entropy would be lower, were it true. Of equal ones the first counts.
-fn surest_wrong(scores: &[&[f32]], predictions: &[usize], truth: &[u32]) -> Option<u32> {
+/// The most confident quarter of the predictions. A prediction is more confident if its cross-entropy would be lower, were it true.
+/// Of equal ones the first counts.
+fn surest(scores: &[&[f32]], predictions: &[usize], truth: &[u32]) -> Option<Surest> {
     let own_loss = |i: usize| {
         let row: Vec<f64> = scores[i].iter().copied().map(f64::from).collect();
         let own_loss = log_sum_exp(&row) - row[predictions[i]];
@@ -218,7 +218,10 @@ fn surest_wrong(scores: &[&[f32]], predictions: &[usize], truth: &[u32]) -> Opti
     let mut order: Vec<(f64, usize)> = (0..scores.len()).map(|i| (own_loss(i), i)).collect();
     order.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     let surest = order.get(..DiagnosticRow::surest_of(order.len())).filter(|surest| !surest.is_empty())?;
-    Some(surest.iter().filter(|(_, i)| predictions[*i] != truth[*i] as usize).count() as u32)
+    Some(Surest {
+        wrong: surest.iter().filter(|(_, i)| predictions[*i] != truth[*i] as usize).count() as u32,
+        expected: surest.iter().map(|(own_loss, _)| -(-own_loss).exp_m1()).sum(),
+    })
 }
 
 #[cfg(test)]
@@ -301,11 +304,14 @@ mod tests {
             &[2.0, 0.0],
         ];
         let predictions: Vec<usize> = scores.iter().map(|row| best_class(row)).collect();
-        let wrong = |truth: [u32; 9]| surest_wrong(&scores, &predictions, &truth);
+        let wrong = |truth: [u32; 9]| surest(&scores, &predictions, &truth).map(|surest| surest.wrong);
         let truth = [1, 1, 0, 0, 0, 1, 1, 1, 0];
         assert_eq!(wrong(truth), Some(0), "the two most confident of nine, the first and the third, are right");
         assert_eq!(wrong([0, 1, 0, 0, 0, 1, 1, 1, 0]), Some(1));
         assert_eq!(wrong([1, 0, 0, 1, 1, 0, 0, 0, 1]), Some(0), "answers that are less confident do not count");
-        assert_eq!(surest_wrong(&scores[..3], &predictions[..3], &truth[..3]), None);
+        assert_eq!(surest(&scores[..3], &predictions[..3], &truth[..3]), None);
+        // Their odds are e^5 and e^4 to 1.
+        let expected = surest(&scores, &predictions, &truth).unwrap().expected;
+        assert!((expected - 1.0 / (1.0 + 5f64.exp()) - 1.0 / (1.0 + 4f64.exp())).abs() < 1e-12, "{expected}");
     }
 }

@@ -62,13 +62,22 @@ impl Evaluated {
     }
 }
 
+/// The answers that a model is surest of.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Surest {
+    /// How many are labelled otherwise.
+    pub wrong: u32,
+    /// How many of them the model expects to be wrong: the sum of 1 - p over its probabilities p.
+    pub expected: f64,
+}
+
 /// What an evaluation says of the classes.
 #[derive(Debug)]
 pub struct ClassDetails {
     /// Examples that were given each class.
     pub counts: Vec<u32>,
-    /// Of the quarter of them that the model is surest of, how many are labelled otherwise; None of fewer than four.
-    pub surest_wrong: Option<u32>,
+    /// The quarter of them that the model is surest of; None of fewer than four.
+    pub surest: Option<Surest>,
     /// Number of examples of each class (row) that were predicted to be of each class (column).
     pub confusion: Vec<Vec<u32>>,
     pub calibration: Vec<CalibrationBin>,
