@@ -343,7 +343,10 @@ fn failures(sweep: &Sweep, study: &Study) -> Option<String> {
     let place = lead_axis(sweep).map(|axis| failures_by_value(sweep, study, axis)).unwrap_or_default();
     let error = common_error(sweep).map_or_else(String::new, |error| format!(" Most frequent error: {error}."));
     let trials = if sweep.runs.len() == 1 { "trial" } else { "trials" };
-    Some(format!("{failed} of {} {trials} gave no usable model: {}{place}.{error}", sweep.runs.len(), parts.join(", ")))
+    let cost = search_findings::failed_share(sweep, study)
+        .map_or_else(String::new, |share| format!(" and took {share} % of the compute time"));
+    let (all, parts) = (sweep.runs.len(), parts.join(", "));
+    Some(format!("{failed} of {all} {trials} gave no usable model{cost}: {parts}{place}.{error}"))
 }
 
 /// Trials that ran out of memory and used smaller micro-batches.
@@ -369,18 +372,22 @@ fn common_error(sweep: &Sweep) -> Option<&str> {
     counts.into_iter().max_by_key(|(_, count)| *count).map(|(line, _)| line)
 }
 
-/// ` (lr 1e-4: 2 of 8, 3e-4: 8 of 8)`; for numbers that a search draws ` (lr from 0.023: 6 of 9)`.
+/// ` (lr 1e-4: 2 of 8, 3e-4: 8 of 8)`; for numbers that a search draws ` (lr from 0.023: 6 of 9)` or ` (lr up to 5e-4: 3 of 4)`.
 fn failures_by_value(sweep: &Sweep, study: &Study, axis: &Axis) -> String {
     if axis.drawn && axis.values.iter().all(|value| value.value.is_number()) {
         let number = |run: &Run| run.trial.value(&axis.key).and_then(|value| value.value.as_f64());
-        let all =
-            || sweep.runs.iter().zip(&study.shapes).filter_map(|(run, shape)| Some((number(run)?, shape.failed())));
-        let Some(least) = all().filter(|(_, failed)| *failed).map(|(x, _)| x).reduce(f64::min) else {
+        let all: Vec<(f64, bool)> = (sweep.runs.iter().zip(&study.shapes))
+            .filter_map(|(run, shape)| Some((number(run)?, shape.failed())))
+            .collect();
+        let failed = || all.iter().filter(|(_, failed)| *failed).map(|(x, _)| *x);
+        let (Some(least), Some(greatest)) = (failed().reduce(f64::min), failed().reduce(f64::max)) else {
             return String::new();
         };
-        let above = all().filter(|(x, _)| *x >= least);
-        let failed = above.clone().filter(|(_, failed)| *failed).count();
-        return format!(" ({} from {}: {failed} of {})", axis.key, number_text(least), above.count());
+        let from = all.iter().filter(|(x, _)| *x >= least).count();
+        let up_to = all.iter().filter(|(x, _)| *x <= greatest).count();
+        // The side that holds fewer of the others.
+        let (side, bound, among) = if up_to < from { ("up to", greatest, up_to) } else { ("from", least, from) };
+        return format!(" ({} {side} {}: {} of {among})", axis.key, number_text(bound), failed().count());
     }
     let at = |value: &AxisValue| {
         let same = |run: &Run| run.trial.value(&axis.key).is_some_and(|other| other.value == value.value);

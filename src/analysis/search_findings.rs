@@ -26,7 +26,7 @@ pub(super) fn findings(sweep: &Sweep, study: &Study) -> Vec<(FindingKind, Option
         (FindingKind::Noise, rank(&search, sweep, study)),
         (FindingKind::Search, of_grid(&search)),
         (FindingKind::Search, random(&search)),
-        (FindingKind::Search, without_model(&search)),
+        (FindingKind::Search, without_model(&search).filter(|_| study.seeds > 1)),
     ];
     found.into_iter().chain(edges).chain([(FindingKind::Importance, Some(importance(&search)))]).collect()
 }
@@ -58,25 +58,23 @@ fn rank(search: &Search<'_>, sweep: &Sweep, study: &Study) -> Option<String> {
     search.best()?;
     let noun = study.repetition.noun();
     let all = study.configs.iter().filter(|config| config.score.is_some()).count();
+    let ranks = |n: usize| match n {
+        1 => format!("it stays first of {all}"),
+        n => format!("its rank lies between 1 and {n} of {all}"),
+    };
     if let (Some(sd), Some(n)) = (study.metric_sd, study.within_noise()) {
+        let confirm = format!(" `plateau confirm {}` trains the best ones again with new {noun}s.", sweep.name);
         return Some(format!(
-            "Its rank lies between 1 and {n} of {all}, by the noise over {noun}s (standard deviation {sd:.3}).{}",
-            if n > 1 {
-                format!(" `plateau confirm {}` trains the best ones again with new {noun}s.", sweep.name)
-            } else {
-                String::new()
-            }
+            "By the noise over {noun}s (standard deviation {sd:.3}), {}.{}",
+            ranks(n),
+            if n > 1 { &confirm } else { "" }
         ));
     }
     let interval = if study.metric.is_loss() {
         let best = study.best()?.score?.mean;
         let near =
             study.configs.iter().filter_map(|config| config.score).filter(|score| score.mean <= best + study.delta);
-        format!(
-            "if a {noun} moves the eval loss by {:.3}, its rank lies between 1 and {} of {all}",
-            study.delta,
-            near.count()
-        )
+        format!("if a {noun} moves the eval loss by {:.3}, {}", study.delta, ranks(near.count()))
     } else {
         "so is the rank of the best".to_owned()
     };
@@ -97,7 +95,14 @@ fn random(search: &Search<'_>) -> Option<String> {
     })
 }
 
-/// The budget that went into configurations without a usable model.
+/// The share of the compute time of a search that went into configurations without a usable model. None for a grid, and where a
+/// configuration has several trials, some of which may be usable.
+pub(super) fn failed_share(sweep: &Sweep, study: &Study) -> Option<String> {
+    let search = Search::of(sweep, study).filter(|_| study.seeds == 1)?;
+    search.time_share(search.over().filter(|tried| tried.end == End::Failed)).map(per_cent)
+}
+
+/// The budget that went into configurations without a usable model. With one trial each, the sentence on failed trials says it.
 fn without_model(search: &Search<'_>) -> Option<String> {
     let failed = || search.over().filter(|tried| tried.end == End::Failed);
     let share = search.time_share(failed())?;
@@ -200,13 +205,12 @@ mod tests {
         Best is lr 5.98e-5, warmup 0.201, scheduler {name: cosine_with_restarts, cycles: 4}, batch_size 32, augmentation eda with eval loss 0.315 at step 26, accuracy 85.8 %; 0.011 below the next, lr 4.99e-5, warmup 0.202, scheduler linear, batch_size 32, augmentation eda.
         It ranks first by its best checkpoint and overfits after it: 0.337 at the end.
         The best is configuration #39 of 50, drawn by tpe; the 10 since took 20 % of the compute time, and none is better.
-        With one seed the noise is unknown; if a seed moves the eval loss by 0.010, its rank lies between 1 and 1 of 47. Run `plateau confirm s`.
+        With one seed the noise is unknown; if a seed moves the eval loss by 0.010, it stays first of 47. Run `plateau confirm s`.
         None of the 10 random draws was as good: more than 10 would have been needed on average.
-        3 of 50 configurations gave no usable model and took 5 % of the compute time.
         Trials of a search differ in several keys at once, so that matched pairs do not exist. The importance of a key tells where the best tenth lies: lr (0.95, 90 % interval 0.33 to 0.95), batch_size (0.02, 90 % interval 0.00 to 0.12), augmentation (0.02, 90 % interval 0.00 to 0.10).
         Of the configurations that survived, 22 of 47 overfit: their eval loss rises again by more than 0.010.
         5 of 50 trials were stopped early by a rule of `stop`, the shortest (lr 5.43e-4, warmup 0.0444, scheduler linear, batch_size 16, augmentation eda) after 60 of 60 steps.
-        3 of 50 trials gave no usable model: 1 NaN, 2 collapsed (lr from 3.23e-4: 3 of 3).
+        3 of 50 trials gave no usable model and took 5 % of the compute time: 1 NaN, 2 collapsed (lr from 3.23e-4: 3 of 3).
         Primary causes by the curves of 50 trials: overfitting (OVERFIT) in 13, NaN or infinite values (NONFINITE) in 1.
         The ranking of 47 trials after a quarter of their steps predicts the final ranking with a rank correlation of 0.04: stopping that early would stop good trials.
         => the best of many configurations is an optimistic estimate: train the best ones again with new seeds: plateau confirm s
