@@ -154,8 +154,11 @@ impl Advice<'_> {
         self.say(text)
     }
 
-    /// The learning rate that is safe for BERT, unless it is about the present one.
+    /// The learning rate that is safe for BERT, unless it is about the present one. It is far too low without an encoder.
     fn safe_rate(self) -> Self {
+        if self.case.is_without_encoder() {
+            return self.say("find a learning rate with `plateau lr-find`");
+        }
         let is_near = |rate: f64| (rate / 2e-5 - 1.0).abs() < limit::IN_FORCE;
         if self.case.peak_rate().is_some_and(is_near) { self } else { self.line("lr: 2e-5") }
     }

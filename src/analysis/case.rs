@@ -10,7 +10,7 @@ use super::measured::{Measured, chance};
 use super::shape::{self, Shape};
 use super::statistics::{mean, median, robust_deviation};
 use super::thresholds as limit;
-use crate::trial::{DiagnosticRow, Status, TrialConfig};
+use crate::trial::{Architecture, DiagnosticRow, Status, TRAIN_PROBE_EXAMPLES, TrialConfig};
 
 /// One trial, as the rules see it.
 pub struct Case<'a> {
@@ -112,6 +112,20 @@ impl<'a> Case<'a> {
             let level = mean(&piece.iter().map(|point| point.y).collect::<Vec<_>>());
             level < limit::BELOW_START * start && start - level > 3.0 * error
         })
+    }
+
+    /// Whether the training loss is seen from its start, and ends no lower than its noise explains: neither below its first losses nor
+    /// below its first third by more than two standard errors.
+    pub fn stays_within_its_noise(&self) -> bool {
+        let all = &self.measured.train;
+        let third = &all[..all.len() / 3];
+        let Some(start) = self.train_start().filter(|_| self.has_course() && self.sees_the_start()) else {
+            return false;
+        };
+        let first = mean(&third.iter().map(|point| point.y).collect::<Vec<_>>());
+        let error = |few: f64| self.noise() * (1.0 / few + 1.0 / third.len() as f64).sqrt();
+        let falls = |from: f64, few: f64| from - self.tail() > 2.0 * error(few);
+        !self.has_fallen() && !falls(start, self.few_first()) && !falls(first, third.len() as f64)
     }
 
     /// Whether the run ends clearly below the loss of guessing.
@@ -396,9 +410,15 @@ impl<'a> Case<'a> {
         rows.filter_map(|row| row.update_ratio).map(f64::from).filter(|ratio| ratio.is_finite()).collect()
     }
 
-    /// Greatest of the update ratios.
+    /// Whether the network has no pretrained encoder. Then large steps are usual: its weights are random and small at first, and there is
+    /// nothing to spoil.
+    pub fn is_without_encoder(&self) -> bool {
+        self.config().is_some_and(|config| config.model.architecture != Architecture::None)
+    }
+
+    /// Greatest of the update ratios. None for a network without an encoder: no ratio is known to be too large or too small for it.
     pub fn largest_update(&self) -> Option<f64> {
-        self.update_ratios().into_iter().reduce(f64::max)
+        self.update_ratios().into_iter().reduce(f64::max).filter(|_| !self.is_without_encoder())
     }
 
     /// Whether a step changed the weights by far more than fine-tuning does.
@@ -408,15 +428,57 @@ impl<'a> Case<'a> {
 
     /// Whether an evaluation loss, or the clean loss, came back above an earlier one by more than what matters.
     pub fn swings(&self) -> bool {
+        self.comes_back(&self.measured.eval) || self.clean_loss_swings()
+    }
+
+    /// Whether the clean loss came back above an earlier one by more than what matters.
+    pub fn clean_loss_swings(&self) -> bool {
+        self.comes_back(&self.measured.probe)
+    }
+
+    fn comes_back(&self, curve: &[Point]) -> bool {
         let Some(chance) = self.measured.train_chance() else { return false };
-        let comes_back = |curve: &&Vec<Point>| {
-            let mut lowest = f64::INFINITY;
-            curve.iter().any(|point| {
-                lowest = lowest.min(point.y);
-                point.y - lowest > limit::NEIGHBOUR * chance
-            })
+        let mut lowest = f64::INFINITY;
+        curve.iter().any(|point| {
+            lowest = lowest.min(point.y);
+            point.y - lowest > limit::NEIGHBOUR * chance
+        })
+    }
+
+    /// Whether the clean loss falls from one evaluation to the next, with few exceptions, and is lowest at the end. Larger steps would
+    /// have brought such a run further.
+    pub fn clean_loss_only_falls(&self) -> bool {
+        let probe = finite(&self.measured.probe);
+        let down = probe.windows(2).filter(|pair| pair[1] < pair[0]).count();
+        let lowest_last = probe.last().is_some_and(|last| probe.iter().all(|loss| last <= loss));
+        probe.len() > limit::SHORT_EVALS && lowest_last && down as f64 >= limit::DOWNWARD * (probe.len() - 1) as f64
+    }
+
+    /// Whether the clean loss only falls, and for its learning rate about as fast in the last third of the steps as in the middle one.
+    /// A loss that comes to a floor slows down.
+    pub fn clean_loss_falls_steadily(&self) -> bool {
+        let (probe, end) = (&self.measured.probe, self.measured.end() as f64);
+        let from = |share: f64| probe.iter().find(|point| point.x >= share * end);
+        let speed = |from: &Point, to: &Point| {
+            let rate = self.summed_rate(|step| step > from.x && step <= to.x);
+            (from.y - to.y) / if rate > 0.0 { rate } else { to.x - from.x }
         };
-        [&self.measured.eval, &self.measured.probe].iter().any(comes_back)
+        let (Some(second), Some(third), Some(last)) = (from(1.0 / 3.0), from(2.0 / 3.0), probe.last()) else {
+            return false;
+        };
+        self.clean_loss_only_falls() && speed(third, last) >= limit::SLOW_STEADY * speed(second, third)
+    }
+
+    /// Whether the clean loss was measured and ends below that of guessing, by more than the choice of its examples explains.
+    pub fn clean_loss_shows_learning(&self) -> bool {
+        let Some(chance) = self.measured.train_chance().filter(|_| !finite(&self.measured.probe).is_empty()) else {
+            return false;
+        };
+        // The loss of guessing, of one example: its mean is H.
+        let prior = &self.measured.train_prior;
+        let variance: f64 = prior.iter().filter(|p| **p > 0.0).map(|p| p * (-p.ln() - chance).powi(2)).sum();
+        let error = (variance / TRAIN_PROBE_EXAMPLES as f64).sqrt();
+        self.clean_end() < (limit::AT_PRIOR * chance).min(chance - 2.0 * error)
     }
 
     /// Whether steps are far too large in a run whose loss does not fall, or the loss blew up.

@@ -60,10 +60,15 @@ fn others(trial: &Trial, is_left_out: impl Fn(&str) -> bool) -> Vec<String> {
 
 /// Indices of the runs of each configuration, in plan order.
 pub fn by_configuration(sweep: &Sweep) -> Vec<Vec<usize>> {
+    grouped(sweep, Key::is_repetition)
+}
+
+/// Indices of the runs that differ at most in the keys that `is_left_out` names, in plan order.
+pub fn grouped(sweep: &Sweep, is_left_out: impl Fn(&str) -> bool) -> Vec<Vec<usize>> {
     let mut position = HashMap::new();
     let mut groups: Vec<Vec<usize>> = Vec::new();
     for (index, run) in sweep.runs.iter().enumerate() {
-        let group = *position.entry(others(&run.trial, Key::is_repetition)).or_insert(groups.len());
+        let group = *position.entry(others(&run.trial, &is_left_out)).or_insert(groups.len());
         match groups.get_mut(group) {
             Some(group) => group.push(index),
             None => groups.push(vec![index]),

@@ -211,7 +211,7 @@ mod tests {
         Of the configurations that survived, 22 of 47 overfit: their eval loss rises again by more than 0.010.
         5 of 50 trials were stopped early by a rule of `stop`, the shortest (lr 5.43e-4, warmup 0.0444, scheduler linear, batch_size 16, augmentation eda) after 60 of 60 steps.
         3 of 50 trials gave no usable model and took 5 % of the compute time: 1 NaN, 2 collapsed (lr from 3.23e-4: 3 of 3).
-        Primary causes by the curves of 50 trials: overfitting (OVERFIT) in 13, NaN or infinite values (NONFINITE) in 1.
+        Primary causes by the curves of 50 trials: overfitting (OVERFIT) in 13, the learning rate is too low or the run too short (TOO_SLOW) in 7, NaN or infinite values (NONFINITE) in 1.
         The ranking of 47 trials after a quarter of their steps predicts the final ranking with a rank correlation of 0.04: stopping that early would stop good trials.
         => the best of many configurations is an optimistic estimate: train the best ones again with new seeds: plateau confirm s
         ");

@@ -241,6 +241,13 @@ pub const FEWEST_SURE: usize = 75;
 pub const MEMORISED_GAP: f64 = 0.12;
 /// `LABEL_FLOOR`: share of H below which the clean loss shows that the training data are learned in part (own, `tests/faults`).
 pub const KNOWS_TRAINING: f64 = 0.8;
+/// `LABEL_FLOOR`: standard deviations beyond which errors are surely more than expected: one-sided, 95 %.
+pub const SURELY_MORE: f64 = 1.645;
+/// `LABEL_FLOOR`: standard deviations beyond which errors are far fewer than expected (own: with a fifth of the labels shuffled, a
+/// pretrained encoder has 1.8 fewer to 3.9 more).
+pub const FAR_FEWER: f64 = 3.0;
+/// `LABEL_FLOOR`: number of lowest evaluations that show this of a network without an encoder (own).
+pub const LOWEST_EVALS: usize = 3;
 /// `LABEL_FLOOR`: least number of such evaluations (own).
 pub const SURE_EVALS: usize = 2;
 /// Share of the run: if the best evaluation comes within it, the rest is wasted (tuning playbook).

@@ -251,3 +251,32 @@ fn leaders_are_trained_again_with_new_seeds() {
     // Again, it is all there.
     assert_eq!(place.expect(0, "confirm sweep.yaml --top 2 --seeds 2").out, confirmed);
 }
+
+/// A random search of a network without an encoder, on few examples of a hard task.
+#[test]
+fn a_hard_task_is_neither_wrong_labels_nor_a_learning_rate_too_high() {
+    let place = Place::new(
+        "data: {train: embedded:tweets, eval: 0.1, limit: 200, max_length: 16}\nmodel: {architecture: bag_of_words}\nsteps: 60\n\
+         space: {lr: {log: [1e-4, 1e-1]}, weight_decay: {log: [1e-4, 1e-2]}, batch_size: [8, 16]}\nsearch: {trials: 8, sampler: random}\n",
+    );
+    place.expect(0, "run sweep.yaml");
+    let read = |folder: &std::path::PathBuf, name: &str| -> serde_json::Value {
+        serde_json::from_str(&std::fs::read_to_string(folder.join(name)).unwrap()).unwrap()
+    };
+    let trials: Vec<(f64, f64, String)> = (place.trials().values())
+        .map(|folder| {
+            let (config, outcome) = (read(folder, "config.json"), read(folder, "outcome.json"));
+            let lr = config["config"]["lr"].as_f64().unwrap();
+            (outcome["best_eval_loss"].as_f64().unwrap(), lr, outcome["verdicts"].to_string())
+        })
+        .collect();
+    assert_eq!(trials.len(), 8);
+    let (_, best, _) = trials.iter().min_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
+    let lower = || trials.iter().filter(|(_, lr, _)| lr < best);
+    assert!(lower().count() > 2, "{trials:?}");
+    for (_, lr, verdicts) in lower() {
+        assert!(!verdicts.contains("too high"), "{lr}: {verdicts}");
+    }
+    assert!(lower().any(|(_, _, verdicts)| verdicts.contains("too low")), "{trials:?}");
+    assert!(trials.iter().all(|(_, _, verdicts)| !verdicts.contains("LABEL_FLOOR")), "{trials:?}");
+}

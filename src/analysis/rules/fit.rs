@@ -2,6 +2,7 @@
 //! evaluations that are too few or too noisy.
 
 use crate::analysis::case::{Case, finite};
+use crate::analysis::curve::Point;
 use crate::analysis::format::percent;
 use crate::analysis::shape::Shape;
 use crate::analysis::statistics::{mean, median, robust_deviation, wilson};
@@ -79,6 +80,9 @@ pub fn label_floor(case: &Case<'_>) -> Option<Verdict> {
     if best < limit::BELOW_PRIOR * chance && best - case.clean_end() < limit::MEMORISED_GAP * chance {
         return None;
     }
+    if !errs_against_expectation(case) {
+        return None;
+    }
     let share = wrong as f64 / surest as f64;
     let text = format!(
         "of the {surest} evaluation examples that the model is most confident of, at least {wrong} ({}) have another label at each \
@@ -88,6 +92,35 @@ pub fn label_floor(case: &Case<'_>) -> Option<Verdict> {
     );
     let evidence = [("surest", surest as f64), ("wrong", wrong as f64), ("share", share), ("at_least", least)];
     Some(Verdict::cause(Cause::LabelFloor, text).over((step, case.measured.end())).with_evidence(&evidence))
+}
+
+/// Whether errors among the most confident answers point at the labels, and not at a task that is hard for the model.
+///
+/// At its lowest evaluation losses a model is about as sure as it is right. Wrong labels fall on easy examples as often as on hard
+/// ones, so its most confident answers are then wrong more often than it expects, by the sum of 1 - p. A pretrained encoder may come
+/// to expect wrong labels where it was trained on some. It knows the language, so that its most confident answers are right all the
+/// same, and only errors that are surely fewer than expected speak for a hard task. A network without an encoder knows what a few
+/// examples teach it, and errs among easy ones, too. Its errors must surely be more than it expects, and not at one evaluation alone.
+fn errs_against_expectation(case: &Case<'_>) -> bool {
+    let excess = |point: &Point| {
+        let row = case.measured.diagnostics.iter().find(|row| row.step == point.x as u64)?;
+        let surest = DiagnosticRow::surest_of(row.examples() as usize) as f64;
+        let (wrong, expected) = (f64::from(row.surest_wrong?), f64::from(row.surest_expected?));
+        // Greatest variance of as many answers that are wrong with given probabilities: all are equal. Of at least one error, since
+        // a model that expects none is wrong about that.
+        let expected = expected.clamp(1.0, (surest - 1.0).max(1.0));
+        Some((wrong - expected) / (expected * (1.0 - expected / surest)).sqrt())
+    };
+    let mut evals: Vec<&Point> =
+        case.measured.eval.iter().filter(|point| point.x > 0.0 && point.y.is_finite()).collect();
+    evals.sort_by(|a, b| a.y.total_cmp(&b.y));
+    let mut lowest = evals.into_iter().filter_map(excess).take(limit::LOWEST_EVALS);
+    if case.is_without_encoder() {
+        let lowest: Vec<f64> = lowest.collect();
+        return lowest.len() == limit::LOWEST_EVALS && lowest.iter().all(|excess| *excess > limit::SURELY_MORE);
+    }
+    // Files of earlier versions do not hold what the model expects.
+    lowest.next().is_none_or(|excess| excess > -limit::FAR_FEWER)
 }
 
 /// Least rise above the lowest evaluation loss that is no noise: the lowest of n values lies below their mean by about
@@ -134,7 +167,9 @@ pub fn memorised(case: &Case<'_>) -> Option<Verdict> {
     let fitted = case.tail() < limit::FITTED * chance;
     let eval_chance = case.measured.eval_chance().unwrap_or(chance);
     let never_below = case.lowest_eval() > limit::NO_BETTER * eval_chance;
-    let at_chance = case.shape == Shape::Stuck && level < limit::AT_PRIOR * chance;
+    // A network without an encoder may be on its way: both losses fall to the end.
+    let is_slow = case.is_without_encoder() && case.clean_loss_falls_steadily() && case.is_best_late();
+    let at_chance = case.shape == Shape::Stuck && level < limit::AT_PRIOR * chance && !is_slow;
     // Where the number of evaluation examples is unknown, chance may explain more, if the loss agrees.
     let unknown = case.accuracy_error(best).is_none();
     let by_chance = if unknown && never_below { majority + limit::SURE_MARGIN } else { by_chance };

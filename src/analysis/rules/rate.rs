@@ -88,7 +88,9 @@ pub fn too_slow(case: &Case<'_>) -> Option<Verdict> {
     let steady = steadiness >= limit::SLOW_STEADY && case.spike_steps().len() < limit::SPIKES;
     let small = case.rate_is_low() && case.learned_little();
     let behind = improves_above_guessing(case);
-    if !(small || still_falls && steady || behind) {
+    // Without an encoder, no size of a step is known to be small. The clean loss tells instead.
+    let steady_clean = case.is_without_encoder() && case.learned_little() && case.clean_loss_falls_steadily();
+    if !(small || still_falls && steady || behind || steady_clean) {
         return None;
     }
     let text = if behind && !small {
@@ -101,6 +103,12 @@ pub fn too_slow(case: &Case<'_>) -> Option<Verdict> {
         format!(
             "a step changes the weights by at most {:.3} % of their size, and the loss only comes to {:.3}: the learning rate is too low",
             100.0 * case.largest_update()?,
+            case.clean_end()
+        )
+    } else if steady_clean {
+        format!(
+            "the clean training loss falls to the end, for its learning rate as fast as before, and only comes to {:.3}: the learning rate is \
+             too low or the run too short",
             case.clean_end()
         )
     } else {
@@ -216,8 +224,11 @@ pub fn stalled(case: &Case<'_>) -> Option<Verdict> {
         return None;
     }
     // A model that knows its training examples without noise, or has clearly learned to generalise, is at no floor that is worth a
-    // fault.
-    if !case.learned_little() || case.eval_end().is_some_and(|end| end < limit::POOR * chance) {
+    // fault. The clean loss may also fall where the noise of the batches hides it.
+    if case.clean_loss_falls_steadily()
+        || !case.learned_little()
+        || case.eval_end().is_some_and(|end| end < limit::POOR * chance)
+    {
         return None;
     }
     let text = format!(

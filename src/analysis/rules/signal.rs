@@ -183,7 +183,8 @@ pub fn prior_stuck(case: &Case<'_>) -> Option<Verdict> {
         return None;
     }
     let one_class = case.one_class_share();
-    if !is_guessing(case, one_class) {
+    // Single losses of small batches may hide a slow fall that the clean loss shows.
+    if !is_guessing(case, one_class) || case.clean_loss_shows_learning() {
         return None;
     }
     let (reason, why) = why_stuck(case);
@@ -241,6 +242,7 @@ fn is_guessing(case: &Case<'_>, one_class: Option<f64>) -> bool {
 /// What keeps the loss at guessing, as far as it is known.
 fn why_stuck(case: &Case<'_>) -> (Reason, String) {
     let (high, low) = match (case.largest_update(), case.peak_rate()) {
+        _ if case.is_without_encoder() => (case.clean_loss_swings(), case.clean_loss_only_falls()),
         (Some(ratio), _) => (case.takes_large_steps() && case.swings(), ratio < limit::RATIO_LOW),
         (None, Some(rate)) => (rate >= limit::RATE_HIGH, rate <= limit::RATE_LOW),
         _ => (false, false),

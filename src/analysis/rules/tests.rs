@@ -2,6 +2,7 @@
 
 mod evaluations;
 mod foreign_logs;
+mod from_scratch;
 mod unequal;
 
 use crate::analysis::curve::Point;

@@ -4,6 +4,7 @@ use super::short;
 use crate::analysis::case::Case;
 use crate::analysis::detector::Trend;
 use crate::analysis::shape::Shape;
+use crate::analysis::thresholds as limit;
 use crate::trial::{Cause, Verdict};
 
 /// The note on a trial without a cause, with what its training loss does at the end.
@@ -24,9 +25,25 @@ pub fn without_cause(case: &Case<'_>) -> Verdict {
             Some(text) => (Cause::Healthy, text),
             None => (Cause::TooShort, short::describe(case)),
         },
+        _ if shows_nothing(case) => {
+            let (start, level) = (case.train_start().unwrap_or(f64::NAN), case.tail());
+            let text = format!(
+                "no fault found, but nothing shows that anything is learned: the training loss starts at {start:.3} and ends at {level:.3}, \
+                 which is within its noise, and there is no evaluation"
+            );
+            (Cause::TooShort, text)
+        }
         _ => (Cause::Healthy, format!("no fault found{}", at_the_end(case, change))),
     };
     Verdict::note(cause, text).over(case.tail_steps()).with_evidence(&[("level", tail.level), ("change", change)])
+}
+
+/// Whether a log without evaluations and class frequencies shows no fall of the training loss either. Its noise may hide one.
+fn shows_nothing(case: &Case<'_>) -> bool {
+    let measured = case.measured;
+    let is_bare = case.chance.is_none() && measured.eval.is_empty() && measured.accuracy.is_empty();
+    let much = case.tail() > limit::MUCH_LOSS && !case.may_be_of_preferences();
+    is_bare && much && !case.detection.tail.trend.is_falling() && case.stays_within_its_noise()
 }
 
 /// Whether a flat loss surely fell by more than what matters.

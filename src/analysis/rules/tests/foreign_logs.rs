@@ -55,6 +55,19 @@ fn stuck_is_seen_without_class_frequencies() {
 }
 
 #[test]
+fn a_training_loss_that_never_leaves_its_noise_is_not_called_healthy() {
+    // It is so noisy that it is not known to be flat either.
+    let flat = noisy(80, 0.15, |_| 2.45);
+    assert_eq!(primary(&foreign(flat.clone(), vec![], vec![])), Cause::TooShort);
+    let evaluated = foreign(flat, vec![2.5, 2.4, 2.3, 2.2, 2.1, 2.0, 1.9, 1.8], vec![]);
+    assert_ne!(primary(&evaluated), Cause::TooShort, "its evaluations show something");
+    let settles = noisy(200, 0.05, |t| 1.45 + 0.15 * (-t / 0.05).exp());
+    assert_eq!(primary(&foreign(settles, vec![], vec![])), Cause::Healthy);
+    let power_law = noisy(400, 0.03, |t| 1.8 + 6.0 * (2000.0 * t + 1.0).powf(-0.1));
+    assert_eq!(primary(&foreign(power_law, vec![], vec![])), Cause::Healthy);
+}
+
+#[test]
 fn stuck_and_healthy_fine_tunings_of_mosbach_are_distinguished() {
     // RTE and MRPC as in Mosbach et al. 2021: three epochs at a batch of 16, evaluated eight times.
     for (seed, prior) in (0..20).flat_map(|seed| [(seed, [0.5, 0.5]), (seed, [0.68, 0.32])]) {
