@@ -50,6 +50,10 @@ fn last_evaluations(measured: &Measured<'_>) -> Option<Rise> {
 fn leap_of_evaluations(before: &[Point], stay: &[Point]) -> Option<Rise> {
     let (leapt, last) = (stay.first()?, stay.last()?);
     let (first, previous) = (before.first()?.y, before.last()?.y);
+    // Seldom, so that thousands of evaluations are not scanned for each of them.
+    if leapt.y <= limit::DIVERGES * previous {
+        return None;
+    }
     let values = || before.iter().map(|point| point.y);
     let (greatest, lowest) = (values().fold(0.0, f64::max), values().fold(f64::INFINITY, f64::min));
     let least = stay.iter().map(|point| point.y).fold(f64::INFINITY, f64::min);
@@ -199,6 +203,16 @@ mod tests {
             assert!(rise.is_leap && !rise.is_above_all && (0.9..0.95).contains(&share), "{n} {sigma} {rise:?}");
             assert!((rise.to - 1.5).abs() < 0.3, "{rise:?}");
         }
+    }
+
+    /// Comparing each of them with all before it would take many times the bound.
+    #[test]
+    fn very_many_evaluations_are_judged_fast() {
+        let log = log(100_000, 0.03, 4, &|_| 0.0);
+        let log = Measured { eval: log.train, ..Measured::default() };
+        let start = std::time::Instant::now();
+        assert!(late_rise(&log).is_none());
+        assert!(start.elapsed().as_secs_f64() < 1.0, "{:?}", start.elapsed());
     }
 
     #[test]

@@ -67,9 +67,13 @@ impl Split {
     /// Share of each of `classes` classes.
     #[must_use]
     pub fn prior(&self, classes: usize) -> Vec<f64> {
-        let is_of = |example: &&Example, class: usize| example.target.class() == Some(class as u32);
-        let count = |class: usize| self.examples.iter().filter(|example| is_of(example, class)).count();
-        (0..classes).map(|class| count(class) as f64 / self.examples.len().max(1) as f64).collect()
+        let mut counts = vec![0_usize; classes];
+        for class in self.examples.iter().filter_map(|example| example.target.class()) {
+            if let Some(count) = counts.get_mut(class as usize) {
+                *count += 1;
+            }
+        }
+        counts.into_iter().map(|count| count as f64 / self.examples.len().max(1) as f64).collect()
     }
 
     /// Examples whose text is also in `other`. Empty texts do not count.

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::columns::Columns;
 use super::embedded;
+use super::error::DataError;
 use super::files::read_unpacked;
 use super::load::longest;
 use super::parse::column_names;
@@ -35,6 +36,9 @@ pub enum SourceColumns {
     None,
 }
 
+/// The file is read once for each column.
+const MOST_COLUMNS: usize = 500;
+
 /// The columns of a located source with the settings of `config`.
 pub fn columns(source: &str, config: &DataConfig) -> Result<SourceColumns, TrainError> {
     let settings = FileSettings::new(config)?;
@@ -48,6 +52,14 @@ pub fn columns(source: &str, config: &DataConfig) -> Result<SourceColumns, Train
         column_names(&first.path, &name, &bytes, &settings)?
     };
     let Some(names) = names else { return Ok(SourceColumns::None) };
+    if names.len() > MOST_COLUMNS {
+        let message = format!(
+            "{source}: {} columns, more than the {MOST_COLUMNS} that are looked at; write a sweep file that names those of the texts and \
+             of the labels: data.text, data.label",
+            names.len()
+        );
+        return Err(DataError::malformed(message).into());
+    }
     let are_numbers = names.iter().zip(1..).all(|(name, number)| *name == number.to_string());
     // A row that is bad for one column may be good for another.
     let header = if are_numbers { Some(false) } else { config.header };
@@ -126,6 +138,16 @@ mod tests {
             .collect();
         let expected: Vec<(&str, Vec<&str>)> = expected.iter().map(|(name, values)| (*name, values.to_vec())).collect();
         assert_eq!(found, expected, "{content}");
+    }
+
+    #[test]
+    fn a_file_of_very_many_columns_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("wide.csv");
+        let row = |text: &str| (0..=MOST_COLUMNS).map(|index| format!("{text}{index}")).collect::<Vec<_>>().join(",");
+        std::fs::write(&path, format!("{}\n{}\n", row("c"), row("x"))).unwrap();
+        let error = columns(path.to_str().unwrap(), &DataConfig::default()).unwrap_err().to_string();
+        assert!(error.contains("501 columns, more than the 500"), "{error}");
     }
 
     #[test]
