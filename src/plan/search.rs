@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::expand::{Column, Expansion};
 use super::{Facts, Plan, task};
 use crate::event::{Event, KnownResult};
@@ -14,7 +16,7 @@ use crate::search::{
 };
 use crate::spec::{
     AshaOrder, Choice, Entry, Evaluation, Factor, Place, Problem, Problems, SamplerName, SearchSpec, Setting,
-    SweepSpec, in_short, lookup, place_of,
+    SweepSpec, place_of,
 };
 use crate::trial::{AxisValue, DrawnBy, Key, Metric, Trial, TrialConfig, TrialId};
 
@@ -68,6 +70,8 @@ pub struct SearchPlan<'s> {
     spec: &'s SweepSpec,
     search: &'s SearchSpec,
     expansion: Expansion<'s>,
+    /// The fixed values of the file, as JSON.
+    base: Value,
     configurations: Vec<Configuration>,
     /// Number of configurations of `include`.
     included: usize,
@@ -121,6 +125,7 @@ impl<'s> SearchPlan<'s> {
             spec,
             search,
             expansion,
+            base: serde_json::to_value(&spec.base).ok()?,
             configurations,
             included: 0,
             recalled: 0,
@@ -241,10 +246,7 @@ impl<'s> SearchPlan<'s> {
     /// The values of a trial as a point of the space; None if it lies outside.
     fn point_of(&self, trial: &Trial) -> Option<Point> {
         let config = serde_json::to_value(&trial.config).ok()?;
-        let full = |path: &str| lookup(&config, path).cloned();
-        let in_short = |path: &str| Some(in_short(path, &full(path)?));
-        let value = |path: &str| trial.value(path).map(|value| value.value.clone()).or_else(|| in_short(path));
-        self.search.drawn.point(value, full)
+        self.search.drawn.point(|path| trial.value(path).map(|shown| &shown.value), &config, &self.base)
     }
 
     /// Adds the configuration of the trials from `first` on.

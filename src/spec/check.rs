@@ -171,16 +171,17 @@ pub(super) fn search(places: SearchPlaces, drawn: &DrawnSpace, factors: &[Factor
             );
         }
     }
-    for drawn in &drawn.keys {
+    for (drawn, axis) in drawn.keys.iter().zip(&drawn.factors) {
         let elsewhere = factors.iter().flat_map(|factor| &factor.keys).find(|key| key.path == drawn.path);
         if let Some(axis) = elsewhere {
             let hint = format!("it is on the grid in line {}; keep one of the two", axis.place.line());
             problems.push(Problem::new(drawn.place, format!("`{}` is drawn and on the grid", drawn.path)).hint(hint));
         }
-        if let Some(fixed) = fixed.iter().find(|setting| setting.path == drawn.path && !setting.key_place.is_override())
-        {
+        let is_replaced =
+            |fixed: &&Setting| fixed.path == drawn.path || axis.keys.iter().any(|key| key.replaces(&fixed.path));
+        if let Some(fixed) = fixed.iter().filter(|fixed| !fixed.key_place.is_override()).find(is_replaced) {
             let hint = format!("it is fixed in line {}; keep one of the two", fixed.key_place.line());
-            problems.push(Problem::new(drawn.place, format!("`{}` is drawn and fixed", drawn.path)).hint(hint));
+            problems.push(Problem::new(drawn.place, format!("`{}` is drawn and fixed", fixed.path)).hint(hint));
         }
         if Key::Seed.is(&drawn.path) {
             let hint = "`seeds: [1, 2, 3]` at the top level repeats each configuration";

@@ -58,5 +58,7 @@ pub use search::{Evaluation, SamplerName, SearchConfig};
 pub use slurm_config::{JobMemory, SlurmConfig, Within};
 pub(crate) use sweep::{Arm, Choice, Entry, Factor, Setting, in_short, place_of, shown, source_key};
 pub use sweep::{DataSource, ModelSource, SearchSpec, Sources, SweepSpec};
+#[cfg(test)]
+pub(crate) use tests::conditional_ranges;
 pub use wandb::ImportOptions;
 pub use write::ResolvedSources;

@@ -8,9 +8,10 @@ use serde_yaml::{Mapping, Value as Yaml};
 
 use super::keys;
 use super::kind::number;
+use super::lookup::lookup;
 use super::problem::nearest;
 use super::read::Reader;
-use super::sweep::{AxisKey, Choice, DrawnKey, DrawnSpace, Factor, Item};
+use super::sweep::{AxisKey, Choice, DrawnKey, DrawnSpace, Factor, Item, Setting, readable};
 use super::yaml::{Content, Node};
 use crate::search::{Condition, DimensionName, Domain, Point, Space, SpaceKey};
 use crate::trial::rounded_text;
@@ -58,6 +59,33 @@ impl DrawnKey {
         }
         Some(node)
     }
+
+    /// The path of an entry of an item, and its name there.
+    fn inner_path<'i>(&self, item: &'i Item, entry: usize) -> Option<(String, &'i str)> {
+        let (name, _) = item.node.map()?.get(entry)?;
+        let is_group = keys::group(&self.path).is_some();
+        let path = is_group.then(|| Reader::default().resolve(&self.path, name)).flatten().map(|found| found.path);
+        Some((path.unwrap_or_else(|| format!("{}.{}", self.path, name.text().unwrap_or_default())), name.text()?))
+    }
+
+    /// What each value of a list is called.
+    fn labels(&self) -> Vec<String> {
+        let mut reader = Reader::default();
+        let label = |item: &Item| match item.drawn.as_slice() {
+            [] => reader.choice(&self.path, &self.key, &item.node).map_or_else(String::new, |choice| choice.shown.text),
+            _ => readable(&serde_json::to_value(yaml(&item.fixed())).unwrap_or_default()),
+        };
+        let labels: Vec<String> = self.items.iter().map(label).collect();
+        let is_alone = |label: &String| labels.iter().filter(|other| *other == label).count() == 1;
+        let with_drawn = |(item, label): (&Item, &String)| {
+            if item.drawn.is_empty() || !label.is_empty() && is_alone(label) {
+                return label.clone();
+            }
+            let drawn = item.drawn.iter().filter_map(|&(entry, _)| Some(self.inner_path(item, entry)?.1));
+            std::iter::once(label.as_str()).filter(|label| !label.is_empty()).chain(drawn).collect::<Vec<_>>().join(" ")
+        };
+        self.items.iter().zip(&labels).map(with_drawn).collect()
+    }
 }
 
 /// A number of a range, as the file would write it.
@@ -70,9 +98,11 @@ fn text(domain: &Domain, x: f64) -> String {
 }
 
 impl Item {
-    /// The entry `name` of a map.
-    fn name(&self) -> Option<&str> {
-        self.node.map()?.iter().find(|(key, _)| key.text() == Some("name"))?.1.text()
+    /// The entries of the map that have one value.
+    fn fixed(&self) -> Node {
+        let entries = self.node.map().unwrap_or_default().iter().enumerate();
+        let fixed = entries.filter(|(entry, _)| self.drawn.iter().all(|(drawn, _)| drawn != entry));
+        Node { place: self.node.place, content: Content::Map(fixed.map(|(_, entry)| entry.clone()).collect()) }
     }
 }
 
@@ -89,71 +119,89 @@ impl DrawnSpace {
         Some(choices)
     }
 
-    /// The point of a configuration; None if one of its values cannot be drawn. `value` gives the value at a path without
-    /// parameters at their defaults, `full` the complete one. [`Self::choices`] tells whether the point is the same
-    /// configuration.
-    pub(crate) fn point(
+    /// The point of a configuration; None if one of its values cannot be drawn. `shown` gives the value of a key as the trial
+    /// shows it, if the key varied when the trial was made. `config` is its complete configuration, and `base` that of the fixed
+    /// values. [`Self::choices`] tells whether the point is the same configuration.
+    pub(crate) fn point<'v>(
         &self,
-        value: impl Fn(&str) -> Option<Value>,
-        full: impl Fn(&str) -> Option<Value>,
+        shown: impl Fn(&str) -> Option<&'v Value>,
+        config: &Value,
+        base: &Value,
     ) -> Option<Point> {
         let mut point: Point = vec![None; self.space.dimensions.len()];
         for key in &self.keys {
-            let wanted = value(&key.path)?;
-            let domain = &self.space.dimensions[key.dimension].domain;
+            let shown = shown(&key.path);
             if key.items.is_empty() {
-                point[key.dimension] = Some(domain.held(wanted.as_f64()?)?);
-                continue;
+                let value = shown.or_else(|| lookup(config, &key.path))?;
+                point[key.dimension] = Some(self.space.dimensions[key.dimension].domain.held(value.as_f64()?)?);
+            } else {
+                self.find_item(key, shown, [config, base], &mut point)?;
             }
-            let mut reader = Reader::default();
-            let is_wanted = |item: &Item, reader: &mut Reader| {
-                let shown = reader.choice(&key.path, &key.key, &item.node).map(|choice| choice.shown.value);
-                shown.as_ref() == Some(&wanted)
-            };
-            let plain = key.items.iter().position(|item| item.drawn.is_empty() && is_wanted(item, &mut reader));
-            let filled = |point: &mut Point| {
-                let full = full(&key.path)?;
-                key.items.iter().position(|item| self.fill(item, &full, point))
-            };
-            let index = plain.or_else(|| filled(&mut point))?;
-            point[key.dimension] = Some(index as f64);
         }
         Some(point)
     }
 
-    /// Sets the coordinates of the inner values of an item, if `wanted` is a map of its name.
-    fn fill(&self, item: &Item, wanted: &Value, point: &mut Point) -> bool {
-        let of = |key: &str| wanted.get(key).cloned();
-        let name = of("name");
-        if item.drawn.is_empty() || item.name() != name.as_ref().and_then(Value::as_str) {
-            return false;
+    /// Sets the coordinates of the item that gives a configuration its value of a key: the one that is shown. Otherwise, of
+    /// the items whose settings the configuration has, the one that explains most of what differs from the fixed values.
+    fn find_item(
+        &self,
+        key: &DrawnKey,
+        shown: Option<&Value>,
+        [config, base]: [&Value; 2],
+        point: &mut Point,
+    ) -> Option<()> {
+        let mut reader = Reader::default();
+        let mut found: Option<(usize, Point)> = None;
+        for (index, item) in key.items.iter().enumerate() {
+            let mut filled = point.clone();
+            filled[key.dimension] = Some(index as f64);
+            let choice = self.fill(key, item, shown, config, &mut filled);
+            let choice = choice.and_then(|()| reader.choice(&key.path, &key.key, &key.node(&self.space, &filled)?));
+            let Some(Choice { settings, shown: of_item }) = choice else { continue };
+            if shown == Some(&of_item.value) {
+                *point = filled;
+                return Some(());
+            }
+            let has = |values: &Value, setting: &Setting| {
+                lookup(values, &setting.path).unwrap_or(&Value::Null) == &setting.value
+            };
+            let explained = settings.iter().filter(|setting| !has(base, setting)).count();
+            let is_better = found.as_ref().is_none_or(|(most, _)| explained > *most);
+            if is_better && settings.iter().all(|setting| has(config, setting)) {
+                found = Some((explained, filled));
+            }
         }
-        item.drawn.iter().all(|&(entry, dimension)| {
-            let key = item.node.map().and_then(|entries| entries.get(entry)?.0.text());
-            let held = key.and_then(of).and_then(|value| self.space.dimensions[dimension].domain.held(value.as_f64()?));
-            point[dimension] = held;
-            held.is_some()
-        })
+        *point = found?.1;
+        Some(())
+    }
+
+    /// Sets the coordinates of the entries that are drawn inside an item. None if a configuration has no such values.
+    fn fill(
+        &self,
+        key: &DrawnKey,
+        item: &Item,
+        shown: Option<&Value>,
+        config: &Value,
+        point: &mut Point,
+    ) -> Option<()> {
+        for &(entry, dimension) in &item.drawn {
+            let (path, name) = key.inner_path(item, entry)?;
+            // What is shown leaves out parameters at their defaults.
+            let value = shown.and_then(|shown| shown.get(name)).or_else(|| lookup(config, &path))?;
+            point[dimension] = Some(self.space.dimensions[dimension].domain.held(value.as_f64()?)?);
+        }
+        Some(())
     }
 
     /// What each dimension is called.
     pub(crate) fn names(&self) -> Vec<DimensionName> {
         let unnamed = || DimensionName { path: String::new(), values: Vec::new() };
         let mut names: Vec<DimensionName> = self.space.dimensions.iter().map(|_| unnamed()).collect();
-        let mut reader = Reader::default();
         for key in &self.keys {
-            let mut label = |item: &Item| match item.name() {
-                Some(name) if !item.drawn.is_empty() => name.to_owned(),
-                _ => {
-                    reader.choice(&key.path, &key.key, &item.node).map_or_else(String::new, |choice| choice.shown.text)
-                }
-            };
-            let values = key.items.iter().map(&mut label).collect();
-            names[key.dimension] = DimensionName { path: key.path.clone(), values };
+            names[key.dimension] = DimensionName { path: key.path.clone(), values: key.labels() };
             for item in &key.items {
                 for &(entry, dimension) in &item.drawn {
-                    let inner = item.node.map().and_then(|entries| entries.get(entry)?.0.text()).unwrap_or_default();
-                    names[dimension].path = format!("{}.{inner}", key.path);
+                    names[dimension].path = key.inner_path(item, entry).map(|(path, _)| path).unwrap_or_default();
                 }
             }
         }
@@ -205,7 +253,11 @@ impl Reader {
             return;
         }
         let before = self.errors.len();
-        let path = resolved.scalar_path().unwrap_or(&resolved.path).to_owned();
+        // As on the grid: a list with maps draws the values of a group, and not of a key inside it.
+        let items =
+            value.list().or_else(|| value.map()?.iter().find(|(key, _)| key.text() == Some("choice"))?.1.list());
+        let has_maps = items.is_some_and(|items| items.iter().any(|item| item.text().is_none()));
+        let path = resolved.scalar_path().filter(|_| !has_maps).unwrap_or(&resolved.path).to_owned();
         self.drawn_key(&path, key, value);
         self.mark_uncertain_since(before, key);
     }

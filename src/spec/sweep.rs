@@ -130,6 +130,14 @@ pub(crate) struct AxisKey {
     pub choices: Vec<Choice>,
 }
 
+impl AxisKey {
+    /// Whether every value of the key sets the key at a path, so that a fixed value there never counts.
+    pub(super) fn replaces(&self, path: &str) -> bool {
+        let sets = |choice: &Choice| choice.settings.iter().any(|setting| setting.path == path);
+        !self.choices.is_empty() && self.choices.iter().all(sets)
+    }
+}
+
 /// One factor of the product: a key, or all keys of `zip`. All of them have the same number of choices.
 #[derive(Debug, Clone)]
 pub(crate) struct Factor {

@@ -56,6 +56,68 @@ fn every_schedule_and_augmentation_of_the_tables_has_a_type() {
     }
 }
 
+/// An entry of `space` for each parameter that can have a range within a value of a list, in any key.
+pub(crate) fn conditional_ranges() -> Vec<String> {
+    const RANGES: [[&str; 2]; 3] = [
+        ["{uniform: [0.05, 0.3]}", "{uniform: [0.1, 0.2], step: 0.05}"],
+        ["{log: [1e-6, 1e-3]}", "{log: [2e-6, 1e-4]}"],
+        ["{int: [2, 9]}", "{log_int: [3, 5]}"],
+    ];
+    fn is_text(kind: &kind::Kind) -> bool {
+        match kind {
+            kind::Kind::Text { .. } => true,
+            kind::Kind::Optional(kind) => is_text(kind),
+            _ => false,
+        }
+    }
+    // The data of each value would be looked at before the first trial.
+    let groups = keys::GROUPS.iter().map(|group| group.path).filter(|path| !path.starts_with("data"));
+    let of_group = |path: &'static str| {
+        let keys = keys::all().filter(|key| !is_text(&key.kind));
+        let inner = keys.filter_map(move |key| key.path.strip_prefix(path)?.strip_prefix('.'));
+        inner.map(move |inner| (path, String::new(), inner))
+    };
+    let owners = keys::all().map(|key| key.path).filter_map(|path| Some((path, keys::variants(path)?)));
+    let of_variants = owners.flat_map(|(path, variants)| {
+        let parameters = |variant: &'static kind::Variant| variant.parameters.iter().map(move |one| (variant, one));
+        let named = move |(variant, parameter): (&kind::Variant, &'static kind::Parameter)| {
+            (path, format!("name: {}, ", variant.name), parameter.name)
+        };
+        variants.iter().flat_map(parameters).filter(|(_, parameter)| !is_text(&parameter.kind)).map(named)
+    });
+    let entry = |(path, name, inner): (&str, String, &str)| {
+        let lists = RANGES
+            .iter()
+            .map(|[wide, narrow]| format!("{path}: [{{{name}{inner}: {wide}}}, {{{name}{inner}: {narrow}}}]"));
+        lists.into_iter().find(|entry| parse("a.yaml", "a", &format!("space: {{{entry}}}"), &[]).is_ok())
+    };
+    groups.flat_map(of_group).chain(of_variants).filter_map(entry).collect()
+}
+
+/// A list with maps draws a group, and its values are called as those of a grid.
+#[test]
+fn values_of_groups_have_names() {
+    let names = |space: &str| {
+        let drawn = spec(&format!("space: {{{space}}}")).search.unwrap().drawn;
+        drawn.names().iter().map(|name| format!("{}: {}", name.path, name.values.join(" | "))).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        names("optimizer: [adamw, {name: adamw, eps: {log: [1e-9, 1e-5]}}, {name: adamw, layer_decay: 0.9}]"),
+        ["optimizer: adamw | adamw eps | adamw 0.9", "optimizer.eps: "]
+    );
+    assert_eq!(names("loss: [{gamma: {uniform: [1, 2]}}]"), ["loss: gamma", "loss.gamma: "]);
+    assert_eq!(
+        names("augmentation: [none, {name: eda, alpha: {uniform: [0.1, 0.2]}}]"),
+        ["augmentation: none | eda", "augmentation.alpha: "]
+    );
+    assert_eq!(names("optimizer: [adamw]"), ["optimizer.name: adamw"]);
+    // A range beside a value of another key: nothing is there twice.
+    assert_eq!(names("optimizer: [{eps: 1e-6}, {eps: {log: [1e-9, 1e-5]}, layer_decay: 0.9}]").len(), 2);
+    let problems = parse("a.yaml", "a", "optimizer: adamw\nspace: {optimizer: [adamw, {name: adamw, eps: 1e-6}]}", &[]);
+    assert!(problems.unwrap_err().to_string().contains("`optimizer.name` is drawn and fixed"));
+    assert!(parse("a.yaml", "a", "optimizer.eps: 1e-7\nspace: {optimizer: [adamw, {eps: 1e-6}]}", &[]).is_ok());
+}
+
 #[test]
 fn numbers_are_numbers_however_written() {
     for text in ["1e-5", "1.0e-05", "0.00001", "1E-5", "+1e-5", ".00001", "10e-6", "1.e-5"] {

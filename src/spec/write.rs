@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 use serde_yaml::{Mapping, Value as Yaml};
 
+use super::keys;
 use super::sweep::{Arm, AxisKey, Choice, Entry, SweepSpec};
 use crate::trial::{Pooling, TrialConfig};
 
@@ -130,8 +131,12 @@ impl SweepSpec {
             file.insert("arms".into(), arms.into());
         }
         if let Some(search) = &self.search {
-            for key in &search.drawn.keys {
-                remove(&mut file, &key.path);
+            for key in search.drawn.factors.iter().flat_map(|factor| &factor.keys) {
+                // Fixed values of a group stay beside the values that a list gives to other keys of it.
+                let replaced = key.choices.iter().flat_map(|choice| &choice.settings).map(|setting| &setting.path);
+                let replaced = replaced.filter(|path| key.replaces(path)).map(String::as_str);
+                let own = keys::key(&key.path).map(|key| key.path);
+                replaced.chain(own).for_each(|path| remove(&mut file, path));
             }
             file.insert("space".into(), search.drawn.to_yaml().into());
             file.insert("search".into(), serde_yaml::to_value(&search.config)?);

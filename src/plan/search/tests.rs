@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use super::super::tests::facts;
 use super::*;
 use crate::plan::expand_after;
-use crate::spec::parse;
+use crate::spec::{ResolvedSources, conditional_ranges, parse};
+use crate::trial::LinearModule;
 
 const SWEEP: &str = "
 steps: 100
@@ -189,6 +190,74 @@ fn a_search_continues_after_a_change_of_the_file() {
         assert_eq!(after(&SWEEP.replace("trials: 20", change)), 20, "{change}: from the next one on");
     }
     assert_eq!(after(&SWEEP.replace("steps: 100", "steps: 200")), 0, "other steps are other trials");
+}
+
+/// What is drawn and journaled is the same configuration when the plan is made again, also where a range stands inside a value
+/// of a list. So it is if the trials do not say what varied, as those of a file without the key.
+#[test]
+fn what_was_drawn_is_known_again() {
+    let ranges = conditional_ranges();
+    let mixed = [
+        "augmentation: [none, {name: eda, alpha: {uniform: [0.05, 0.3]}}, eda, {name: mixup, alpha: {log: [0.1, 1]}}]",
+        "optimizer: [adamw, {name: adamw, eps: {log: [1e-9, 1e-5]}, layer_decay: 0.9}, {layer_decay: 0.8}]",
+        "optimizer: [{eps: 1e-6}, {eps: {log: [1e-7, 1e-5]}, layer_decay: {uniform: [0.8, 0.9]}}]",
+        "loss: {choice: [cross_entropy, {name: focal, gamma: {uniform: [0.5, 3], step: 0.5}}], weights: [1, 3]}",
+        "model.lora: [none, {r: {int: [2, 9]}, alpha: 16}]",
+    ];
+    let mut drawn_keys: HashSet<&str> = HashSet::new();
+    for entry in ranges.iter().map(String::as_str).chain(mixed) {
+        let draws = "search: {sampler: random, trials: 3}";
+        let spec =
+            spec(&format!("metric: accuracy\nsteps: 100\nspace: {{lr: {{log: [1e-3, 1e-2]}}, {entry}}}\n{draws}"));
+        let mut facts = facts(&spec);
+        for model in &mut facts.models {
+            let linear = |name: &str| LinearModule { name: name.into(), inputs: 8, outputs: 8 };
+            model.facts.modules = ["query", "value"].map(linear).into();
+        }
+        let drawn = SearchPlan::new(&spec, &facts, &[], []).unwrap().suggestions();
+        // Some parameters fit no configuration of this sweep, such as a least learning rate above `lr`.
+        if drawn.len() < 3 {
+            continue;
+        }
+        drawn_keys.extend(entry.split(':').next());
+        let mut journal = drawn.clone();
+        for suggestion in &mut journal {
+            suggestion.trials = serde_json::from_str(&serde_json::to_string(&suggestion.trials).unwrap()).unwrap();
+        }
+        let known = |journal: &[Suggestion]| {
+            let again = SearchPlan::new(&spec, &facts, &[], suggested(journal)).unwrap();
+            let ids = again.suggestions().into_iter().take(again.recalled).flat_map(|found| found.trials);
+            ids.map(|trial| trial.id).collect::<Vec<_>>()
+        };
+        let ids: Vec<TrialId> = drawn.iter().flat_map(|found| &found.trials).map(|trial| trial.id.clone()).collect();
+        assert_eq!(known(&journal), ids, "{entry}");
+        journal.iter_mut().flat_map(|found| &mut found.trials).for_each(|trial| trial.values.clear());
+        assert_eq!(known(&journal), ids, "{entry}, of trials that do not say what varied");
+    }
+    for key in ["augmentation", "loss", "model.adapters", "model.lora", "optimizer", "scheduler", "stop.patience"] {
+        assert!(drawn_keys.contains(key), "{key}");
+    }
+}
+
+/// The file as it was run, with all defaults, draws the same configurations.
+#[test]
+fn a_written_search_reads_back() {
+    let ids = |text: &str| {
+        let spec = spec(text);
+        let facts = facts(&spec);
+        let drawn = SearchPlan::new(&spec, &facts, &[], []).unwrap().suggestions();
+        (drawn.into_iter().flat_map(|found| found.trials).map(|trial| trial.id).collect::<Vec<_>>(), spec)
+    };
+    for text in [
+        "space: {steps: {int: [10, 90]}}",
+        "optimizer: {betas: [0.8, 0.9], eps: 1e-7}\nspace: {optimizer: [adamw, {name: adamw, eps: {log: [1e-9, 1e-5]}}]}",
+        "metric: accuracy\nloss: {class_weights: balanced}\nspace: {loss: [{gamma: 1}, {name: focal, gamma: {uniform: [0.5, 3]}}]}",
+        "space: {stop.patience: [none, {evals: {int: [2, 9]}}], scheduler: [linear, {name: cosine, cycles: {int: [1, 3]}}]}",
+    ] {
+        let (drawn, spec) = ids(&format!("{text}\nsearch: {{sampler: random, trials: 4}}"));
+        let written = spec.to_yaml(&ResolvedSources::default()).unwrap();
+        assert_eq!((ids(&written).0, drawn.len()), (drawn, 4), "{written}");
+    }
 }
 
 #[test]
