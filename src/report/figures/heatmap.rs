@@ -1,5 +1,7 @@
 //! Figure `heatmap`: best and final eval loss over two parameters, with all other parameters at their best values.
 
+use std::collections::BTreeSet;
+
 use super::parameter::Parameter;
 use crate::analysis::findings::edge_text;
 use crate::analysis::{Config, Study, Sweep};
@@ -125,7 +127,12 @@ fn draw(sweep: &Sweep, study: &Study, map: &Map<'_>, parameters: usize) -> Scene
 }
 
 fn subtitle(sweep: &Sweep, study: &Study, map: &Map<'_>, parameters: usize) -> Vec<String> {
-    let several = map.cells.iter().map(|cell| cell.configs).max().unwrap_or(1);
+    // The cells of a search hold different numbers of them.
+    let counts: BTreeSet<usize> = map.cells.iter().map(|cell| cell.configs).filter(|configs| *configs > 0).collect();
+    let of_a_cell = match counts.len() {
+        1 => counts.first().map_or_else(String::new, |all| format!("the {all}")),
+        _ => "all".to_owned(),
+    };
     let some_failed = map.cells.iter().any(|cell| cell.successful > 0 && cell.successful < cell.configs);
     vec![
         captions::sweep_size(sweep, study),
@@ -136,7 +143,7 @@ fn subtitle(sweep: &Sweep, study: &Study, map: &Map<'_>, parameters: usize) -> V
         },
         if map.seeds > 1 { format!("mean ± SD over successful {}s", study.repetition.noun()) } else { String::new() },
         if some_failed {
-            format!("k/n: successful configurations out of the {several} of a cell, if not all")
+            format!("k/n: successful configurations out of {of_a_cell} of a cell, if not all")
         } else {
             String::new()
         },

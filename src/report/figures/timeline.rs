@@ -258,11 +258,9 @@ fn scatter(
     let high = levels.last().copied().unwrap_or(low).min(low + 3.0 * (most - low).max(study.delta));
     let margin = 0.07 * (high - low).max(study.delta);
     let range = (low - margin, high + margin);
-    let plot = top + 32.0;
+    let legend = lead.map_or(top, |lead| colour_legend(scene, lead, left, top, right));
+    let plot = (legend + 15.0).max(top + 32.0);
     let frame = Frame::new([left, plot, right, bottom], study.steps.max(1), range);
-    if let Some(lead) = lead {
-        colour_legend(scene, lead, left, top, right);
-    }
     frame.grid_lines(scene, range, 5, true);
     frame.steps(scene, study.steps.max(1), bottom);
     let title = Text::new(f64::midpoint(left, right), bottom + 34.0, "plateau onset (step) · lower left is better");
@@ -322,24 +320,27 @@ fn pareto(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 
 /// The colour of a value: from dark to light if the values have an order, else one of the categories.
 fn colour(parameter: &Parameter, index: usize) -> Colour {
-    let ordered = parameter.spacing != Spacing::Even || parameter.values.len() > palette::CATEGORIES.len();
-    if ordered {
+    if has_shades(parameter) {
         palette::ordered(0.85 * index as f64 / (parameter.values.len() - 1).max(1) as f64)
     } else {
         palette::CATEGORIES[index].0
     }
 }
 
-/// The legend of the colours, on two lines. Of too many values it shows the first and the last.
-fn colour_legend(scene: &mut Scene, lead: &Parameter, left: f64, top: f64, right: f64) {
-    let (labels, _) = lead.labels(80.0);
+fn has_shades(parameter: &Parameter) -> bool {
+    parameter.spacing != Spacing::Even || parameter.values.len() > palette::CATEGORIES.len()
+}
+
+/// The legend of the colours; returns the y of its last line. Of too many shades it shows the first and the last.
+fn colour_legend(scene: &mut Scene, lead: &Parameter, left: f64, top: f64, right: f64) -> f64 {
+    let (labels, _) = lead.labels(if has_shades(lead) { 80.0 } else { 110.0 });
     let title = font::elide(&font::printable(format::short_axis_name(&lead.key), false), SIZE, false, 90.0);
     let name = Text::new(left, top, title);
     let start = left + name.width() + 10.0;
     scene.text(name);
     let width = |label: &String| font::width(label, SIZE, false) + 22.0;
     let all: f64 = labels.iter().map(width).sum();
-    let roomy = all <= 1.6 * (right - start);
+    let roomy = !has_shades(lead) || all <= 1.6 * (right - start);
     let (mut x, mut y) = (start, top);
     for (index, label) in labels.iter().enumerate() {
         if !roomy && index > 0 && index + 1 < labels.len() {
@@ -352,6 +353,7 @@ fn colour_legend(scene: &mut Scene, lead: &Parameter, left: f64, top: f64, right
         scene.text(Text::new(x + 11.0, y, label).colour(palette::TEXT));
         x += width(label);
     }
+    y
 }
 
 #[cfg(test)]
