@@ -40,7 +40,9 @@ impl Prepared {
     /// The probes of this sweep's trials, as a sweep in a sub-folder. `keep`: which training states its trials keep.
     pub(crate) fn of_probes(&self, trials: Vec<Trial>, keep: Keep) -> Result<Self, Failure> {
         let results = self.results.within(&self.dir);
+        // The probes are known: nothing is drawn, also where a search drew the trials.
         let mut spec = self.spec.clone();
+        spec.search = None;
         spec.run = RunConfig { keep, probe: Probing::Off, log_to: Vec::new(), stop: StopAcross::default(), ..spec.run };
         Ok(Self {
             spec,

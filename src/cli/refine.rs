@@ -79,7 +79,7 @@ pub(crate) fn refine(arguments: &RefineArguments) -> Result<ExitCode, Failure> {
             Choice::Draw(..) | Choice::DrawFrom(_) => {}
         }
     }
-    let text = next_file(file, &sweep.name, &decisions)?;
+    let text = next_file(file, &sweep, &decisions)?;
     match &arguments.output {
         None => print(text)?,
         Some(path) if path.exists() => {
@@ -159,8 +159,11 @@ fn drop_equal(file: &mut Mapping, defaults: &Mapping) {
 }
 
 /// The text of the next sweep file, with a comment for each decision.
-fn next_file(file: Mapping, name: &str, decisions: &[Decision]) -> Result<String, Failure> {
-    let [space, search] = ["space", "search"].map(|section| file.get(section).cloned());
+fn next_file(file: Mapping, sweep: &Sweep, decisions: &[Decision]) -> Result<String, Failure> {
+    let name = &sweep.name;
+    let [space, search, seeds] = ["space", "search", "seeds"].map(|section| file.get(section).cloned());
+    let trials =
+        seeds.as_ref().and_then(Yaml::as_sequence).and_then(|seeds| next_trials(sweep, seeds.len(), decisions));
     let space = space.map(serde_json::to_value).transpose().map_err(unwritable_json)?.unwrap_or_default();
     let mut file = without_axes(file);
     let mut text = format!("# Written by `plateau refine`, based on the trials of {name}.\n");
@@ -191,6 +194,7 @@ fn next_file(file: Mapping, name: &str, decisions: &[Decision]) -> Result<String
         let mut search = serde_json::to_value(search).map_err(unwritable_json)?;
         if let Value::Object(settings) = &mut search {
             settings.retain(|_, value| !value.is_null());
+            settings.extend(trials.map(|trials| ("trials".to_owned(), trials.into())));
         }
         let _ = writeln!(text, "\nsearch: {}", flow(&search));
     }
@@ -210,6 +214,18 @@ fn next_file(file: Mapping, name: &str, decisions: &[Decision]) -> Result<String
         let _ = writeln!(text, "\n# {why}\n{key}: {}", flow(&Value::from(values.clone())));
     }
     Ok(text)
+}
+
+/// Trials of the next search with as many configurations, if their number of seeds changes. `seeds`: that of this sweep.
+fn next_trials(sweep: &Sweep, seeds: usize, decisions: &[Decision]) -> Option<u64> {
+    let search = sweep.search.as_ref()?;
+    let next = decisions.iter().find_map(|decision| match &decision.choice {
+        Choice::Vary(next) if decision.key == "seeds" => Some(next.len() as u64),
+        _ => None,
+    });
+    // Folds repeat a configuration, too.
+    let repetitions = search.repetitions / seeds.max(1) as u64 * next?;
+    Some(search.budget? / search.repetitions.max(1) * repetitions)
 }
 
 /// What a key of `space` is drawn from next.

@@ -121,6 +121,25 @@ fn a_run_can_end_with_its_probes() {
     assert_eq!(again.out, ended.out);
 }
 
+/// The probes of a search are those of a grid with the same trials: nothing is drawn for them.
+#[test]
+fn trials_of_a_search_are_probed() {
+    let searched = SWEEP.replace("grid:", "search: {sampler: random, trials: 2}\nspace:");
+    let place = Place::new(&format!("{searched}run: {{probe: plateaus, jobs: 2}}\n"));
+    let ended = place.expect(0, "run sweep.yaml");
+    assert!(ended.out.contains("where its lr was "), "{}", ended.out);
+    let table = place.read("results/sweep/probes/trials.csv");
+    assert!(table.starts_with("id,trial,probe,seed,status,"), "{table}");
+    assert_eq!(place.read("results/sweep/trials.csv").lines().count(), 3);
+    let id = slow(&place);
+    let again = place.expect(0, &format!("{PROBE} --trial {id}"));
+    assert!(again.out.contains("memorise one batch (1e-9)"), "{}", again.out);
+    let trials = place.trials();
+    for row in place.read("results/sweep/probes/trials.csv").lines().skip(1) {
+        assert!(row.split(',').nth(1).is_some_and(|trial| trials.contains_key(trial)), "no probe of a trial: {row}");
+    }
+}
+
 #[test]
 fn mistakes() {
     let place = Place::new(SWEEP);

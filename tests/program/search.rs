@@ -240,6 +240,18 @@ fn a_narrowed_space_is_counted_by_what_is_in_it() {
     assert_eq!(rates(&place).len(), 4);
 }
 
+/// `refine` may ask for more seeds, and then for as many configurations as before.
+#[test]
+fn more_seeds_are_more_trials() {
+    let place = Place::new(&LEARNS.replace("trials: 4", "trials: 8").replace("space:", "seeds: [1, 2]\nspace:"));
+    place.expect(0, "run sweep.yaml");
+    let refined = place.expect(0, "refine sweep.yaml").out;
+    let line = refined.lines().find(|line| line.starts_with("seeds: [")).unwrap();
+    let seeds = line.split(',').count();
+    assert!(refined.contains(&format!("trials: {}}}", 4 * seeds)), "{refined}");
+    assert_ne!(seeds, 2, "{refined}");
+}
+
 /// A grid beside a space: its values stay in the next sweep while they are as good, and only they are compared in pairs.
 #[test]
 fn a_grid_beside_a_space_is_compared() {

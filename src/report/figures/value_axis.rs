@@ -134,7 +134,7 @@ mod tests {
     use crate::report::figures::{contour::contour, parallel::parallel, scatter::scatter};
 
     #[test]
-    fn what_lies_outside_the_ranges_is_told() {
+    fn what_lies_outside_the_ranges_is_noted() {
         let sweep = synthetic::search_with_the_best_outside();
         let study = Study::of(&sweep);
         let search = Search::of(&sweep, &study).unwrap();

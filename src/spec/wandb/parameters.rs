@@ -101,8 +101,13 @@ impl Translator<'_> {
                 say(format!("`{written}` is a whole number here: drawn as `int`"));
                 "int"
             }
+            "int_uniform" if from.fract() == 0.0 && to.fract() == 0.0 => "int",
+            "int_uniform" => {
+                say(format!("`{written}`: an end of `int_uniform` is no whole number, so it is drawn as `uniform`"));
+                "uniform"
+            }
             "q_uniform" if are_whole && step.as_ref().is_none_or(|step| whole(step).is_some()) => "int",
-            "" | "uniform" | "q_uniform" | "int_uniform" => "uniform",
+            "" | "uniform" | "q_uniform" => "uniform",
             "log_uniform_values" if takes_whole => {
                 say(format!("`{written}` is a whole number here: drawn as `log_int`"));
                 "log_int"

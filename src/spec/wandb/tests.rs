@@ -69,6 +69,33 @@ parameters:
     assert_snapshot!(translated(text, &[], &[]));
 }
 
+/// W&B makes lists of ranges whose values can be counted: of `int_uniform` with both ends, of `q_uniform` without the upper one.
+#[test]
+fn a_grid_lists_the_values_of_ranges() {
+    let text = "
+method: grid
+parameters:
+  epochs: {min: 1, max: 3}
+  lr: {distribution: q_uniform, q: 0.00001, min: 0.00001, max: 0.00005}
+  batch_size: {distribution: q_uniform, q: 8, min: 8, max: 30}
+";
+    assert_snapshot!(translated(text, &[], &[]));
+    let endless = text.replace("q: 0.00001", "q: 1e-12");
+    assert!(translated(&endless, &[], &[]).contains("`lr` needs a list of values"));
+}
+
+#[test]
+fn ends_of_whole_ranges_that_are_not_whole_are_noted() {
+    let lines = |end: &str| {
+        let text = format!("method: random\nparameters: {{epochs: {{distribution: int_uniform, min: {end}, max: 4}}}}");
+        translated(&text, &[], &[])
+    };
+    let fraction = lines("1.5");
+    assert!(fraction.contains("an end of `int_uniform` is no whole number"), "{fraction}");
+    assert!(fraction.contains("epochs: {uniform: [1.5, 4]}"), "{fraction}");
+    assert!(lines("1.0").contains("epochs: {int: [1.0, 4]}"), "{}", lines("1.0"));
+}
+
 #[test]
 fn exponents_and_names_of_ones_own() {
     let text = "

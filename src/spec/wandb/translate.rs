@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::super::kind::whole;
+use super::super::kind::{number, whole};
 use super::super::problem::{Place, Problem, nearest};
 use super::super::yaml::{Content, Node};
 use super::names::{self, Meaning};
+use crate::trial::rounded_text;
 
 /// Names that the user leaves out or renames.
 #[derive(Debug, Clone, Default)]
@@ -268,6 +269,10 @@ impl Translator<'_> {
             Form::Listed(value) if self.method == Method::Grid => self.out.grid.push(line(value, notes)),
             Form::Range(value) if self.method == Method::Grid => {
                 if let Some(values) = counted(&value) {
+                    if entry(&value, "step").is_some() {
+                        let what = format!("`{written}`: a grid of W&B has the values of `q_uniform` below `max`");
+                        notes.push(Problem::new(key.place, what));
+                    }
                     self.out.grid.push(line(values, notes));
                 } else {
                     self.error(
@@ -350,14 +355,25 @@ fn in_our_words(path: &str, form: Form) -> (Form, Option<String>) {
 }
 
 /// Most values of a range that a grid lists.
-const MOST_LISTED: u64 = 1000;
+const MOST_LISTED: f64 = 1000.0;
+/// Significant digits of its values.
+const DIGITS: usize = 12;
+/// A part of a step that is rounding.
+const DUST: f64 = 1e-9;
 
-/// The values of a range of whole numbers.
+/// The values of a range of whole numbers, or with steps. W&B lists those of `q_uniform`, which has steps, without the upper end.
 fn counted(range: &Node) -> Option<Node> {
-    let ends = entry(range, "int")?.list()?;
-    let step = entry(range, "step").map_or(Some(1), whole)?.max(1);
-    let (low, high) = (whole(ends.first()?)?, whole(ends.get(1)?)?);
-    let count = high.checked_sub(low)? / step;
-    let items = (0..=count).map(|index| Node::plain(&(low + index * step).to_string(), range.place));
-    (count < MOST_LISTED).then(|| Node { place: range.place, content: Content::List(items.collect()) })
+    let step = entry(range, "step");
+    let ends = entry(range, "int").or_else(|| step.and(entry(range, "uniform")))?.list()?;
+    let (low, high) = (number(ends.first()?)?, number(ends.get(1)?)?);
+    let width = step.map_or(Some(1.0), number).filter(|width| *width > 0.0)?;
+    let steps = (high - low) / width;
+    // The quotient of decimal fractions has dust.
+    let count = if step.is_some() { (steps - DUST).ceil() } else { steps + 1.0 };
+    if !(1.0..=MOST_LISTED).contains(&count) {
+        return None;
+    }
+    let items = (0..count as u64).map(|index| low + index as f64 * width);
+    let items = items.map(|x| Node::plain(&rounded_text(x, DIGITS), range.place)).collect();
+    Some(Node { place: range.place, content: Content::List(items) })
 }
