@@ -56,8 +56,9 @@ pub fn fit(mut columns: Vec<Column>, space: f64) -> (Vec<Column>, Vec<String>) {
             !same
         });
     }
-    // Too many axes for one row: the last ones are removed.
-    let least = |columns: &[Column]| columns.iter().map(|column| column.width.min(LEAST) + GAP).sum::<f64>();
+    // Too many axes for one row: the last ones are removed. A number that is cut is another number.
+    let least_width = |column: &Column| if column.numeric { column.width } else { column.width.min(LEAST) };
+    let least = |columns: &[Column]| columns.iter().map(|column| least_width(column) + GAP).sum::<f64>();
     let all = columns.len();
     while least(&columns) > space && columns.len() > 1 {
         columns.pop();
@@ -80,11 +81,12 @@ pub fn fit(mut columns: Vec<Column>, space: f64) -> (Vec<Column>, Vec<String>) {
     (columns, notes)
 }
 
-/// Shrinks the widest columns until all fit, or until none can shrink further.
+/// Shrinks the widest columns of names until all fit, or until none can shrink further.
 fn shrink(columns: &mut [Column], space: f64) {
     for _ in 0..columns.len() * 8 {
         let excess = columns.iter().map(|column| column.width + GAP).sum::<f64>() - space;
-        let Some(widest) = columns.iter_mut().max_by(|a, b| a.width.total_cmp(&b.width)) else { break };
+        let names = columns.iter_mut().filter(|column| !column.numeric);
+        let Some(widest) = names.max_by(|a, b| a.width.total_cmp(&b.width)) else { break };
         if excess <= 0.0 || widest.width <= LEAST {
             break;
         }
@@ -145,6 +147,14 @@ mod tests {
         assert!(columns.iter().map(|column| column.width + GAP).sum::<f64>() <= 300.0);
         let (columns, _) = fit((0..40).map(|_| column(120.0, &["a", "b"])).collect(), 300.0);
         assert!(columns.iter().map(|column| column.width + GAP).sum::<f64>() <= 300.0);
+    }
+
+    #[test]
+    fn numbers_are_shown_whole_or_not_at_all() {
+        let number = |width: f64| Column { numeric: true, ..column(width, &["0.00965", "0.00713"]) };
+        let (columns, notes) = fit(vec![number(50.0), number(50.0), column(120.0, &["linear", "cosine"])], 160.0);
+        assert_eq!(columns.iter().map(|column| column.cells[0].as_str()).collect::<Vec<_>>(), ["0.00965", "0.00965"]);
+        assert_eq!(notes, ["1 more parameter in trials.csv"]);
     }
 
     #[test]

@@ -126,11 +126,15 @@ fn facets<'a>(sweep: &Sweep, study: &'a Study, lead: Option<&Parameter>) -> Vec<
 fn panel(scene: &mut Scene, sweep: &Sweep, facet: &Facet<'_>, frame: &Frame, first: bool, lead: Option<&Parameter>) {
     let width = frame.right - frame.left;
     let runs: Vec<&Run> = facet.front.iter().flat_map(|front| &front.runs).map(|&run| &sweep.runs[run]).collect();
-    let share = clipped(&runs).map_or_else(String::new, |share| {
-        format!("{} % of steps clipped", format::rounded((share * 1000.0).round() / 10.0))
-    });
-    let share = Text::new(frame.right, frame.top - 22.0, share).align(Align::Right);
-    let title = font::elide(&font::printable(&facet.title, true), 13.0, true, width - share.width() - 8.0);
+    let title = font::printable(&facet.title, true);
+    let share = clipped(&runs).map(|share| format::rounded((share * 1000.0).round() / 10.0));
+    let written = |what: &str| share.as_ref().map_or_else(String::new, |share| format!("{share} % {what}"));
+    let right = |text: String| Text::new(frame.right, frame.top - 22.0, text).align(Align::Right);
+    let space = |share: &Text| width - share.width() - 8.0;
+    let long = right(written("of steps clipped"));
+    let fits = font::width(&title, 13.0, true) <= space(&long);
+    let share = if fits { long } else { right(written("clipped")) };
+    let title = font::elide(&title, 13.0, true, space(&share));
     scene.text(share);
     scene.text(Text::new(frame.left, frame.top - 22.0, title).size(13.0).bold().colour(palette::TEXT));
     decades(scene, frame, first);

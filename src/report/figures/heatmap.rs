@@ -1,7 +1,5 @@
 //! Figure `heatmap`: best and final eval loss over two parameters, with all other parameters at their best values.
 
-use std::collections::BTreeSet;
-
 use super::parameter::Parameter;
 use crate::analysis::findings::edge_text;
 use crate::analysis::{Config, Study, Sweep};
@@ -127,12 +125,6 @@ fn draw(sweep: &Sweep, study: &Study, map: &Map<'_>, parameters: usize) -> Scene
 }
 
 fn subtitle(sweep: &Sweep, study: &Study, map: &Map<'_>, parameters: usize) -> Vec<String> {
-    // The cells of a search hold different numbers of them.
-    let counts: BTreeSet<usize> = map.cells.iter().map(|cell| cell.configs).filter(|configs| *configs > 0).collect();
-    let of_a_cell = match counts.len() {
-        1 => counts.first().map_or_else(String::new, |all| format!("the {all}")),
-        _ => "all".to_owned(),
-    };
     let some_failed = map.cells.iter().any(|cell| cell.successful > 0 && cell.successful < cell.configs);
     vec![
         captions::sweep_size(sweep, study),
@@ -142,11 +134,7 @@ fn subtitle(sweep: &Sweep, study: &Study, map: &Map<'_>, parameters: usize) -> V
             String::new()
         },
         if map.seeds > 1 { format!("mean ± SD over successful {}s", study.repetition.noun()) } else { String::new() },
-        if some_failed {
-            format!("k/n: successful configurations out of {of_a_cell} of a cell, if not all")
-        } else {
-            String::new()
-        },
+        if some_failed { "k/n: k of the n configurations of a cell are successful".into() } else { String::new() },
         "right, small numbers: rise after the best checkpoint".into(),
         "frame: lowest loss".into(),
     ]

@@ -43,12 +43,13 @@ pub fn timeline(sweep: &Sweep, study: &Study) -> Result<Scene, String> {
     let dots: Vec<&Config> =
         study.configs.iter().filter(|config| config.best.is_some() && config.shape.plateau().is_some()).collect();
     let right = if dots.len() >= LEAST_DOTS { 690.0 } else { RIGHT };
-    let bottom = table(&mut scene, sweep, study, &rows, top, right);
+    let (bottom, of_columns) = table(&mut scene, sweep, study, &rows, top, right);
     let incomplete = rows.iter().any(|row| row.config.best.is_some() && !row.config.complete());
     let noun = study.repetition.noun();
     let incomplete =
         if incomplete { format!("*: without the {noun}s that failed or have not finished") } else { String::new() };
     let mut notes = vec![captions::plateau_definition(), captions::delta(study), incomplete];
+    notes.extend(of_columns);
     if dots.len() >= LEAST_DOTS {
         let least = top + 280.0;
         notes.extend(scatter(
@@ -140,10 +141,17 @@ fn entries(rows: &[Row<'_>]) -> Vec<(Mark, &'static str)> {
     all.into_iter().filter_map(|(drawn, mark, name)| drawn.then_some((mark, name))).collect()
 }
 
-/// The rows: parameters, bar and best loss; returns the y below.
-fn table(scene: &mut Scene, sweep: &Sweep, study: &Study, rows: &[Row<'_>], top: f64, right: f64) -> f64 {
+/// The rows: parameters, bar and best loss; returns the y below, and notes on the columns.
+fn table(
+    scene: &mut Scene,
+    sweep: &Sweep,
+    study: &Study,
+    rows: &[Row<'_>],
+    top: f64,
+    right: f64,
+) -> (f64, Vec<String>) {
     let shown: Vec<&Config> = rows.iter().map(|row| row.config).collect();
-    let (columns, _) = columns::fit(columns::columns(sweep, &shown), (right - MARGIN) * 0.42);
+    let (columns, notes) = columns::fit(columns::columns(sweep, &shown), (right - MARGIN) * 0.42);
     let mut x = MARGIN;
     for column in &columns {
         cells(scene, column, x, top);
@@ -169,7 +177,7 @@ fn table(scene: &mut Scene, sweep: &Sweep, study: &Study, rows: &[Row<'_>], top:
         bar(scene, row, scale, y);
         row_level(scene, row, dots, level, y);
     }
-    bottom
+    (bottom, notes)
 }
 
 fn cells(scene: &mut Scene, column: &Column, x: f64, top: f64) {
