@@ -190,7 +190,7 @@ fn data(study: &Study) -> Option<String> {
 fn no_better_than_guessing(study: &Study) -> Option<String> {
     let (config, level) = lowest(study).filter(|_| learned_nothing(study))?;
     Some(format!(
-        "No configuration is clearly better than guessing on the evaluation set: the lowest eval loss is {level:.3} ({}), and guessing \
+        "No configuration is clearly better than guessing on the evaluation set: the lowest eval loss of a usable model is {level:.3} ({}), and guessing \
          has {:.3}.",
         config.name(),
         study.chance?
@@ -629,7 +629,7 @@ mod tests {
         assert_eq!(edge_text(&sweep, &study), None);
         assert!(next(&sweep, &study).is_none_or(|next| next.reason.contains("learned anything")));
         assert_eq!(refine(&sweep, &study, &[]), None, "the next sweep has other rates");
-        insta::assert_snapshot!(words(&sweep).lines().next().unwrap(), @"No configuration is clearly better than guessing on the evaluation set: the lowest eval loss is 0.670 (lr 10), and guessing has 0.693.");
+        insta::assert_snapshot!(words(&sweep).lines().next().unwrap(), @"No configuration is clearly better than guessing on the evaluation set: the lowest eval loss of a usable model is 0.670 (lr 10), and guessing has 0.693.");
         let contradicts = ["overfit", "is not the limit", "Best is", "goes flat"];
         assert!(contradicts.iter().all(|text| !words(&sweep).contains(text)), "{}", words(&sweep));
         // The best by another metric need not have the lowest loss.
@@ -638,7 +638,7 @@ mod tests {
         }
         sweep.runs[0].evals.iter_mut().for_each(|row| row.macro_f1 = 0.9);
         let first = words(&sweep).lines().next().unwrap().to_owned();
-        assert!(first.contains("the lowest eval loss is 0.670 (lr 10)"), "{first}");
+        assert!(first.contains("the lowest eval loss of a usable model is 0.670 (lr 10)"), "{first}");
         sweep.runs[1].evals.iter_mut().for_each(|row| row.eval_loss = 0.5);
         assert!(words(&sweep).starts_with("Best is lr 1 with macro-F1"), "{}", words(&sweep));
     }
