@@ -22,11 +22,15 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     replace(path, bytes, true, &|| Ok(()))
 }
 
-/// Writes what a user asks for to the path that they name, as other programs do: the target of a link is replaced, not
+/// Writes what a user asks for to the path that they name, as other programs do: the target of a link is replaced or made, not
 /// the link, and the bytes go into a device or a FIFO (`/dev/stdout`, `>(gzip)`).
 pub fn write_output(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => write(path, bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::read_link(path) {
+            // Relative to the folder of the link. A chain of links ends within the limit of the system, or was no NotFound.
+            Ok(target) => write_output(&path.parent().unwrap_or(Path::new("")).join(target), bytes),
+            Err(_) => write(path, bytes),
+        },
         Ok(metadata) if metadata.is_file() => {
             fs::canonicalize(path).map_err(StoreError::at(path)).and_then(|path| write(&path, bytes))
         }
@@ -245,13 +249,16 @@ mod tests {
     #[test]
     fn an_output_goes_through_links_and_into_fifos() {
         let folder = tempfile::tempdir().unwrap();
-        let [target, link, fifo, new] = ["target", "link", "fifo", "new"].map(|name| folder.path().join(name));
+        let [target, link, fifo, new, dangling] =
+            ["target", "link", "fifo", "new", "dangling"].map(|name| folder.path().join(name));
         fs::write(&target, "old and long").unwrap();
         symlink("target", &link).unwrap();
         write_output(&link, b"through").unwrap();
         assert!(link.is_symlink());
         assert_eq!(fs::read(&target).unwrap(), b"through");
-        write_output(&new, b"made").unwrap();
+        symlink("new", &dangling).unwrap();
+        write_output(&dangling, b"made").unwrap();
+        assert!(dangling.is_symlink());
         assert_eq!(fs::read(&new).unwrap(), b"made");
 
         assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());

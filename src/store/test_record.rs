@@ -26,10 +26,13 @@ impl RunDir {
         atomic::write(&path, &atomic::to_json(&path, &record)?)
     }
 
-    /// Where a damaged record is kept.
+    /// Where a damaged record is kept: the first free name of `test.json.damaged`, `test.json.damaged-2`, ...
     #[must_use]
     pub fn damaged_test_file(&self) -> PathBuf {
-        self.path().join("test.json.damaged")
+        let first = self.path().join("test.json.damaged");
+        let further = (2..).map(|number| self.path().join(format!("test.json.damaged-{number}")));
+        let is_free = |path: &PathBuf| path.symlink_metadata().is_err();
+        std::iter::once(first.clone()).chain(further).find(is_free).unwrap_or(first)
     }
 
     fn test_file(&self) -> PathBuf {

@@ -176,7 +176,10 @@ fn a_damaged_record_of_the_test_set_is_kept_aside() {
     assert!(place.expect(0, "status sweep.yaml").out.contains("test.json is damaged"));
     let ended = place.expect(0, "run sweep.yaml");
     assert!(ended.err.contains("warning: test.json is damaged"), "{}", ended.err);
+    place.write("results/sweep/test.json", "cut off");
+    place.expect(0, "run sweep.yaml");
     assert_eq!(place.read("results/sweep/test.json.damaged"), "");
+    assert_eq!(place.read("results/sweep/test.json.damaged-2"), "cut off");
     let without_date = |record: &str| record.lines().filter(|line| !line.contains("\"date\"")).collect::<String>();
     assert_eq!(without_date(&place.read("results/sweep/test.json")), without_date(&record));
 }

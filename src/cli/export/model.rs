@@ -39,22 +39,24 @@ pub(super) fn export(sweep: &Sweep, dir: &RunDir, arguments: &ExportArguments) -
 
 /// The files that were written. A part of a model must not stay: it would look like a whole one.
 #[derive(Default)]
-struct Written(Vec<PathBuf>);
+struct Written {
+    files: Vec<PathBuf>,
+    /// Folders that did not exist before.
+    folders: Vec<PathBuf>,
+}
 
 impl Written {
     fn put(&mut self, path: PathBuf, bytes: &[u8]) -> Result<(), Failure> {
+        self.folders.extend(path.parent().filter(|folder| !folder.exists()).map(Path::to_owned));
         store::write_file(&path, bytes)?;
-        self.0.push(path);
+        self.files.push(path);
         Ok(())
     }
 
-    /// Removes the files, and their folders if nothing else is in them.
+    /// Removes the files, and the new folders if nothing else is in them. The failure that is reported is the one before.
     fn remove(self) {
-        for path in self.0 {
-            // The failure that is reported is the one before.
-            let _ = fs::remove_file(&path);
-            let _ = path.parent().map(fs::remove_dir);
-        }
+        self.files.iter().for_each(|path| drop(fs::remove_file(path)));
+        self.folders.iter().rev().for_each(|folder| drop(fs::remove_dir(folder)));
     }
 }
 

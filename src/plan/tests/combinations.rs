@@ -277,10 +277,10 @@ fn thousands_of_entries_of_exclude_are_applied_fast() {
 /// Names of arms are looked up: comparing each with all before it would take many times the bound.
 #[test]
 fn thousands_of_arms_are_read_fast() {
-    let arms: Vec<String> = (0..40_000).map(|arm| format!("  - {{name: arm-{arm}, lr: {arm}e-9}}\n")).collect();
+    let arms: Vec<String> = (0..120_000).map(|arm| format!("  - {{name: arm-{arm}, lr: {arm}e-9}}\n")).collect();
     let start = std::time::Instant::now();
     let error =
         parse("a.yaml", "a", &format!("arms:\n{}  - {{name: arm-7, lr: 1}}\n", arms.concat()), &[]).unwrap_err();
     assert!(error.to_string().contains("two arms have the name `arm-7`"), "{error}");
-    assert!(start.elapsed().as_secs_f64() < 4.0, "{:?}", start.elapsed());
+    assert!(start.elapsed().as_secs_f64() < 20.0, "{:?}", start.elapsed());
 }
