@@ -133,6 +133,20 @@ impl<'a> Measured<'a> {
         self.auroc.last_chunk::<3>().is_some_and(ranks) && self.eval.last().is_some_and(lowest_last)
     }
 
+    /// Whether the last scores put the classes in order better than guesses do, by more than two standard errors of a guess. On
+    /// unequal classes a model may know that much and answer worse than one that always names the largest class.
+    pub fn ranks_above_guessing(&self) -> bool {
+        let n = self.eval_size().unwrap_or(limit::FEW_EXAMPLES) as f64;
+        let rare = self.eval_prior.iter().copied().filter(|share| *share > 0.0 && *share < 1.0);
+        // Hanley and McNeil 1982, for scores that know nothing of the classes.
+        let error = |share: f64| ((n + 1.0) / (12.0 * n * share * n * (1.0 - share))).sqrt();
+        let errors: Vec<f64> = rare.map(error).collect();
+        let margin = 2.0 * errors.iter().sum::<f64>() / errors.len() as f64;
+        self.auroc
+            .last_chunk::<3>()
+            .is_some_and(|last| last.iter().map(|point| point.y).sum::<f64>() / 3.0 > 0.5 + margin)
+    }
+
     /// Number of evaluation examples, where known.
     pub fn eval_size(&self) -> Option<u64> {
         let counted = || self.diagnostics.last().map(DiagnosticRow::examples).filter(|counted| *counted > 0);

@@ -223,7 +223,8 @@ fn against_chance(measured: &Measured<'_>, points: &[Point], smoothed: &[Point],
     let stays_above = || accuracies.last_chunk::<3>().is_some_and(|last| !guesses(last.iter().sum::<f64>() / 3.0));
     let learned_something = above_majority && (lowest < MOVED * chance || lowest < chance && stays_above());
     // If the training set is memorised, a high evaluation loss is overfitting, even from the first evaluation.
-    let memorised = above_majority && measured.probe.last().is_some_and(|last| last.y < MEMORISED * chance);
+    let knows_something = above_majority || measured.ranks_above_guessing();
+    let memorised = knows_something && measured.probe.last().is_some_and(|last| last.y < MEMORISED * chance);
     if end.y < limit::AT_PRIOR * chance || learned_something || memorised || is_on_its_way(points, smoothed, chance) {
         return None;
     }

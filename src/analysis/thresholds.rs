@@ -52,8 +52,10 @@ pub const BAD_INIT: f64 = 1.0;
 /// Accuracy above the majority class that chance may explain, where the size of the evaluation set is unknown (own).
 pub const MAJORITY_MARGIN: f64 = 0.03;
 /// Accuracy above the majority class that chance does not explain, where the size of the evaluation set is unknown: two standard errors
-/// of 160 examples (own).
+/// of [`FEW_EXAMPLES`] (own).
 pub const SURE_MARGIN: f64 = 0.08;
+/// Examples of an evaluation set of unknown size.
+pub const FEW_EXAMPLES: u64 = 160;
 /// Area under the ROC curve from which a model knows something of the classes, whatever its loss and its answers are (own).
 pub const RANKS: f64 = 0.8;
 /// Relative distance from ln K, or log2 K, within which a loss is that of guessing among K classes (own).

@@ -135,6 +135,25 @@ mod tests {
         assert!(!stopped.failed(), "others were better at that step, and its other steps are not known: {stopped:?}");
     }
 
+    /// On unequal classes a model that has memorised its training set may answer worse than the majority class, and order the
+    /// examples better than a guess. It is the best of a sweep that ranks by the F1 score.
+    #[test]
+    fn what_ranks_better_than_a_guess_is_not_stuck() {
+        let shape = |auroc: f64| {
+            let mut rows = evals(&[(1.11, 0.5), (1.0, 0.5), (1.2, 0.46), (1.5, 0.46), (1.7, 0.46), (1.75, 0.46)]);
+            for row in &mut rows {
+                row.train_probe_loss = 0.001;
+                row.scores.auroc = Some(auroc as f32);
+            }
+            let prior = [0.25, 0.2, 0.55];
+            let measured =
+                Measured { eval_prior: &prior, eval_examples: Some(400), steps: 60, ..Measured::of(&[], &rows) };
+            diagnose(&measured, Status::Finished, LEAST_DELTA).shape
+        };
+        assert!(matches!(shape(0.63), Shape::Overfits { .. }));
+        assert_eq!(shape(0.52), Shape::Stuck, "within the error of a guess");
+    }
+
     #[test]
     fn the_words() {
         let flat = [(0.70, 0.5), (0.45, 0.7), (0.36, 0.8), (0.31, 0.85), (0.3, 0.86), (0.3, 0.86), (0.3, 0.86)];

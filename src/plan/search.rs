@@ -465,18 +465,31 @@ impl<'s> SearchPlan<'s> {
         let settings = SearchSettings { sampler: self.sampler(), seed: self.search.config.seed };
         let space = &self.search.drawn.space;
         let place = self.drawn_in(arm);
-        let mut added = None;
+        let mut drawn = None;
         let before = self.expansion.trials.len();
-        let point = propose(space, settings, place, &seen, |point| {
-            // Nothing is trained that another sweep has measured.
-            let is_known = self.known.iter().any(|known| known.arm == arm && known.point == *point);
-            added = if is_known { None } else { self.add(arm, point) };
-            added.is_none()
+        propose(space, settings, place, &seen, |point| {
+            drawn = self.add_new(arm, point);
+            drawn.is_none()
         })?;
-        added?;
+        let point = drawn?;
         self.push(arm, by, Some(point.clone()), before);
         let trials = self.expansion.trials[before..].to_vec();
         Some(Suggestion { number, by, point, trials })
+    }
+
+    /// Adds the trials of a point. Returns the point that [`Self::recall`] finds for them, which is another one where the range
+    /// of a value holds another value, so that a search that goes on sees what it saw before. None if nothing was added: also if
+    /// another sweep has measured the configuration.
+    fn add_new(&mut self, arm: usize, point: &Point) -> Option<Point> {
+        let before = self.expansion.trials.len();
+        self.add(arm, point)?;
+        let found = self.expansion.trials.get(before).and_then(|first| self.point_of(first));
+        let point = found.unwrap_or_else(|| point.clone());
+        if self.known.iter().any(|known| known.arm == arm && known.point == point) {
+            self.expansion.remove_from(before);
+            return None;
+        }
+        Some(point)
     }
 
     /// Adds the trials of a point, one for each seed. None if one of them is there already, is excluded, or does not fit its

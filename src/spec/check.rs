@@ -7,7 +7,7 @@ use super::keys;
 use super::kind::whole;
 use super::problem::{Place, Problem};
 use super::search::SamplerName;
-use super::sweep::{AxisKey, DrawnSpace, Entry, Factor, Setting, SweepSpec, place_of};
+use super::sweep::{AxisKey, Choice, DrawnSpace, Entry, Factor, Setting, SweepSpec, place_of};
 use super::yaml::Node;
 use crate::trial::{AxisValue, Keep, Key, TrialConfig};
 
@@ -68,7 +68,13 @@ pub(super) fn repeated_keys(settings: &[Setting]) -> Vec<Problem> {
     settings.iter().enumerate().filter_map(|(index, setting)| repeated(setting, &settings[..index])).collect()
 }
 
-/// Values that occur twice on an axis, fixed values that an axis would replace, and `epochs` beside `steps`.
+/// Values that occur twice on an axis.
+pub(super) fn values(factors: &[Factor]) -> Vec<Problem> {
+    let alone = factors.iter().filter(|factor| factor.keys.len() == 1);
+    alone.flat_map(|factor| &factor.keys).flat_map(|key| twice(key.place, &key.choices)).collect()
+}
+
+/// Fixed values that an axis would replace, and `epochs` beside `steps`.
 pub(super) fn axes(factors: &[Factor], fixed: &[Setting]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for factor in factors {
@@ -76,9 +82,6 @@ pub(super) fn axes(factors: &[Factor], fixed: &[Setting]) -> Vec<Problem> {
             problems.extend(cannot_vary(&key.path, key.place));
             let inner = key.choices.iter().flat_map(|choice| &choice.settings).filter(|one| one.path != key.path);
             problems.extend(inner.filter_map(|setting| cannot_vary(&setting.path, setting.key_place)));
-            if factor.keys.len() == 1 {
-                problems.extend(twice(key));
-            }
             problems.extend(fixed.iter().filter_map(|fixed| hidden_override(key, fixed)));
             problems.extend(fixed.iter().filter_map(|fixed| replaced(key, fixed)));
         }
@@ -276,13 +279,13 @@ fn epochs_and_steps(place: Place) -> Problem {
     Problem::new(place, "`epochs` and `steps` both say how long to train").hint("keep one of them")
 }
 
-/// Reports values that occur twice on an axis.
-fn twice(key: &AxisKey) -> Vec<Problem> {
+/// Reports values that occur twice among these. `axis`: the place of their key.
+pub(super) fn twice<'c>(axis: Place, choices: impl IntoIterator<Item = &'c Choice>) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut seen: HashMap<String, &str> = HashMap::new();
-    for choice in &key.choices {
+    for choice in choices {
         let AxisValue { value, text } = &choice.shown;
-        let place = choice.settings.first().map_or(key.place, |setting| setting.place);
+        let place = choice.settings.first().map_or(axis, |setting| setting.place);
         match seen.get(&value.to_string()) {
             Some(earlier) if *earlier == text => {
                 problems.push(Problem::new(place, format!("`{text}` is on this axis twice")).hint("remove one"));

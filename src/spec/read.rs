@@ -467,9 +467,11 @@ impl Reader {
             self.errors.extend(check::seeds(&seeds, &self.factors));
             self.factors.push(Factor { keys: vec![seeds] });
         }
+        self.errors.extend(check::values(&self.factors));
         self.errors.extend(check::axes(&self.factors, &self.fixed));
         self.errors.extend(check::axes(&self.drawn.factors, &self.fixed));
         for arm in &self.arms {
+            self.errors.extend(check::values(&arm.factors));
             self.errors.extend(check::axes(&arm.factors, &self.fixed));
         }
         self.errors.extend(arm_checks::conflicts(&self.arms, &self.factors));

@@ -6,6 +6,7 @@
 use serde_json::Value;
 use serde_yaml::{Mapping, Value as Yaml};
 
+use super::check;
 use super::keys;
 use super::kind::number;
 use super::lookup::lookup;
@@ -142,7 +143,8 @@ impl DrawnSpace {
     }
 
     /// Sets the coordinates of the item that gives a configuration its value of a key: the one that is shown. Otherwise, of
-    /// the items whose settings the configuration has, the one that explains most of what differs from the fixed values.
+    /// the items whose settings the configuration has, the one that explains most of what differs from the fixed values. Where
+    /// the range of an item holds the value of another one, it is the item that draws less.
     fn find_item(
         &self,
         key: &DrawnKey,
@@ -152,7 +154,9 @@ impl DrawnSpace {
     ) -> Option<()> {
         let mut reader = Reader::default();
         let mut found: Option<(usize, Point)> = None;
-        for (index, item) in key.items.iter().enumerate() {
+        let mut items: Vec<(usize, &Item)> = key.items.iter().enumerate().collect();
+        items.sort_by_key(|(_, item)| item.drawn.len());
+        for (index, item) in items {
             let mut filled = point.clone();
             filled[key.dimension] = Some(index as f64);
             let choice = self.fill(key, item, shown, config, &mut filled);
@@ -299,13 +303,15 @@ impl Reader {
                 weights => Domain::Choice { weights: weights.unwrap_or_else(|| vec![1.0; items.len()]) },
             };
             self.drawn.space.dimensions.push(SpaceKey { domain, condition: None });
+            let mut written = Vec::new();
             for (index, item) in items.iter().enumerate() {
                 let (item, ends) = self.item(path, item, Condition { dimension, choice: index });
-                for end in ends {
-                    choices.extend(self.choice(path, key, &end));
-                }
+                let values: Vec<Choice> = ends.iter().filter_map(|end| self.choice(path, key, end)).collect();
+                written.extend(values.iter().filter(|_| item.drawn.is_empty()).cloned());
+                choices.extend(values);
                 drawn.items.push(item);
             }
+            self.errors.extend(check::twice(key.place, &written));
         }
         let axis = AxisKey { path: path.to_owned(), place: key.place, choices };
         if path.starts_with("data.") && drawn.items.is_empty() {

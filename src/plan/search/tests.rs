@@ -193,7 +193,8 @@ fn a_search_continues_after_a_change_of_the_file() {
 }
 
 /// What is drawn and journaled is the same configuration when the plan is made again, also where a range stands inside a value
-/// of a list. So it is if the trials do not say what varied, as those of a file without the key.
+/// of a list, and where the range holds another value of the list. So it is if the trials do not say what varied, as those of a
+/// file without the key.
 #[test]
 fn what_was_drawn_is_known_again() {
     let ranges = conditional_ranges();
@@ -203,10 +204,17 @@ fn what_was_drawn_is_known_again() {
         "optimizer: [{eps: 1e-6}, {eps: {log: [1e-7, 1e-5]}, layer_decay: {uniform: [0.8, 0.9]}}]",
         "loss: {choice: [cross_entropy, {name: focal, gamma: {uniform: [0.5, 3], step: 0.5}}], weights: [1, 3]}",
         "model.lora: [none, {r: {int: [2, 9]}, alpha: 16}]",
+        "optimizer: [{name: adamw, layer_decay: {uniform: [0.7, 1]}}, {name: adamw, layer_decay: 0.8}]",
+        "augmentation: [{name: eda, alpha: {uniform: [0.1, 0.5], step: 0.1}}, {name: eda, alpha: 0.2}, eda]",
+        "scheduler: [{name: polynomial, power: {int: [1, 5]}}, {name: polynomial, power: 2}, polynomial]",
+        "loss: [{name: focal, gamma: {uniform: [1, 5], step: 1}}, {name: focal, gamma: 2}]",
     ];
+    let points = |found: &[Suggestion]| -> Vec<(TrialId, Point)> {
+        found.iter().map(|found| (found.trials[0].id.clone(), found.point.clone())).collect()
+    };
     let mut drawn_keys: HashSet<&str> = HashSet::new();
     for entry in ranges.iter().map(String::as_str).chain(mixed) {
-        let draws = "search: {sampler: random, trials: 3}";
+        let draws = "search: {sampler: random, trials: 8}";
         let spec =
             spec(&format!("metric: accuracy\nsteps: 100\nspace: {{lr: {{log: [1e-3, 1e-2]}}, {entry}}}\n{draws}"));
         let mut facts = facts(&spec);
@@ -216,7 +224,7 @@ fn what_was_drawn_is_known_again() {
         }
         let drawn = SearchPlan::new(&spec, &facts, &[], []).unwrap().suggestions();
         // Some parameters fit no configuration of this sweep, such as a least learning rate above `lr`.
-        if drawn.len() < 3 {
+        if drawn.len() < 8 {
             continue;
         }
         drawn_keys.extend(entry.split(':').next());
@@ -226,13 +234,11 @@ fn what_was_drawn_is_known_again() {
         }
         let known = |journal: &[Suggestion]| {
             let again = SearchPlan::new(&spec, &facts, &[], suggested(journal)).unwrap();
-            let ids = again.suggestions().into_iter().take(again.recalled).flat_map(|found| found.trials);
-            ids.map(|trial| trial.id).collect::<Vec<_>>()
+            points(again.suggestions().get(..again.recalled).unwrap_or_default())
         };
-        let ids: Vec<TrialId> = drawn.iter().flat_map(|found| &found.trials).map(|trial| trial.id.clone()).collect();
-        assert_eq!(known(&journal), ids, "{entry}");
+        assert_eq!(known(&journal), points(&drawn), "{entry}");
         journal.iter_mut().flat_map(|found| &mut found.trials).for_each(|trial| trial.values.clear());
-        assert_eq!(known(&journal), ids, "{entry}, of trials that do not say what varied");
+        assert_eq!(known(&journal), points(&drawn), "{entry}, of trials that do not say what varied");
     }
     for key in ["augmentation", "loss", "model.adapters", "model.lora", "optimizer", "scheduler", "stop.patience"] {
         assert!(drawn_keys.contains(key), "{key}");
