@@ -2,7 +2,7 @@
 
 use super::curve::{self, Point};
 use super::thresholds as limit;
-use crate::trial::{DiagnosticRow, EvalRow, MetricRow, Outcome, TaskName, Trial, TrialConfig};
+use crate::trial::{DiagnosticRow, EvalRow, Metric, MetricRow, Outcome, TaskName, Trial, TrialConfig};
 
 /// Least tolerance in nats. A smaller change of the evaluation loss does not matter.
 pub const LEAST_DELTA: f64 = 0.01;
@@ -125,12 +125,15 @@ impl<'a> Measured<'a> {
     }
 
     /// Whether the last scores put the classes in order far better than guessing, and the evaluation loss is lowest at the end. Such
-    /// a run learns, although its loss has not come below guessing yet.
+    /// a run learns, although its loss has not come below guessing yet. In a sweep that ranks by a score, better than guessing
+    /// is enough: the loss is not what its trials are compared by.
     pub fn learns_to_rank(&self) -> bool {
+        let by_score = self.config.is_some_and(|config| config.metric != Metric::EvalLoss);
         let ranks =
             |last: &[Point; 3]| last.iter().map(|point| point.y).sum::<f64>() / last.len() as f64 >= limit::RANKS;
         let lowest_last = |last: &Point| self.eval.iter().all(|point| last.y <= point.y);
-        self.auroc.last_chunk::<3>().is_some_and(ranks) && self.eval.last().is_some_and(lowest_last)
+        let far_better = self.auroc.last_chunk::<3>().is_some_and(ranks);
+        (far_better || by_score && self.ranks_above_guessing()) && self.eval.last().is_some_and(lowest_last)
     }
 
     /// Whether the last scores put the classes in order better than guesses do, by more than two standard errors of a guess. On

@@ -107,7 +107,7 @@ fn without_model(search: &Search<'_>) -> Option<String> {
     let failed = || search.over().filter(|tried| tried.end == End::Failed);
     let share = search.time_share(failed())?;
     let (n, of) = (failed().count(), search.over().count());
-    let configurations = if n == 1 { "configuration" } else { "configurations" };
+    let configurations = if of == 1 { "configuration" } else { "configurations" };
     (n > 0).then(|| {
         format!("{n} of {of} {configurations} gave no usable model and took {} % of the compute time.", per_cent(share))
     })

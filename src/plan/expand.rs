@@ -450,8 +450,11 @@ impl<'s> Expansion<'s> {
             several => warnings.push(format!("warning: {several} trials are equal to earlier ones and were left out")),
         }
         if self.trials.is_empty() {
-            let place = self.spec.exclude.first().map_or(Place::NOWHERE, |entry| entry.place);
-            let problem = Problem::new(place, "no trial is left").hint("`exclude` removes every trial");
+            let of_exclude = self.spec.exclude.first().map(|entry| (entry.place, "`exclude` removes every trial"));
+            let measured =
+                (Place::NOWHERE, "the sweeps of `search.from` have measured every configuration of the space");
+            let (place, hint) = of_exclude.unwrap_or(measured);
+            let problem = Problem::new(place, "no trial is left").hint(hint);
             return Err(self.spec.problems(vec![problem]));
         }
         let drawn = |path: &str| {

@@ -143,6 +143,9 @@ impl<'s> SearchPlan<'s> {
         let mut expansion = Expansion::new(self.spec, self.facts);
         expansion.include();
         self.unlike_losses().into_iter().for_each(|problem| expansion.problem(problem));
+        if self.expansion.trials.is_empty() {
+            self.add_unfit(&mut expansion);
+        }
         let included = expansion.trials.len();
         expansion.trials.extend_from_slice(&self.expansion.trials[included.min(self.expansion.trials.len())..]);
         let mut plan = expansion.finish()?;
@@ -496,26 +499,18 @@ impl<'s> SearchPlan<'s> {
     /// data.
     fn add(&mut self, arm: usize, point: &Point) -> Option<Vec<TrialId>> {
         let drawn = self.search.drawn.choices(point)?;
-        let grid = self.arm(arm);
-        let repetitions = self.repetitions();
-        self.expansion.all_or_none(repetitions.len(), |expansion| {
-            for repeated in &repetitions {
-                let chosen = grid.iter().map(|(path, choice)| (*path, *choice));
-                let chosen = chosen.chain(drawn.iter().map(|(path, choice)| (path.as_str(), choice)));
-                let mut chosen: Vec<(&str, &Choice)> = chosen.collect();
-                // As in the product: a key inside a group is applied after the group.
-                chosen.sort_by_key(|(path, _)| path.split('.').count());
-                chosen.extend(
-                    repeated
-                        .iter()
-                        .flat_map(|choice| choice.settings.iter().map(|setting| (setting.path.as_str(), *choice))),
-                );
-                let settings: Vec<&Setting> = chosen.iter().flat_map(|(_, choice)| &choice.settings).collect();
-                expansion.trial(&settings, |column: &Column| -> Option<AxisValue> {
-                    chosen.iter().find(|(path, _)| *path == column.path).map(|(_, choice)| choice.shown.clone())
-                });
-            }
-        })
+        let (grid, repetitions) = (self.arm(arm), self.repetitions());
+        self.expansion.all_or_none(repetitions.len(), |expansion| add_trials(expansion, &grid, &drawn, &repetitions))
+    }
+
+    /// The mistakes of the first configuration, where none that could be drawn fits its data and checkpoint.
+    fn add_unfit(&self, expansion: &mut Expansion<'s>) {
+        let settings = SearchSettings { sampler: Sampler::Random, seed: self.search.config.seed };
+        let Some(point) = propose(&self.search.drawn.space, settings, 0, &[], |_| false) else { return };
+        let Some(drawn) = self.search.drawn.choices(&point) else { return };
+        let before = expansion.trials.len();
+        add_trials(expansion, &self.arm(0), &drawn, &self.repetitions());
+        expansion.remove_from(before);
     }
 
     /// Number of points of the grid, repetitions left out.
@@ -622,6 +617,28 @@ pub fn known_results<'t>(
     }
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     values.into_values().map(|(arm, point, values)| KnownResult { arm, point, value: mean(&values) }).collect()
+}
+
+/// Adds a trial for each repetition of a configuration: its values on the `grid`, and those that were `drawn`.
+fn add_trials(
+    expansion: &mut Expansion<'_>,
+    grid: &[(&str, &Choice)],
+    drawn: &[(String, Choice)],
+    repetitions: &[Vec<&Choice>],
+) {
+    for repeated in repetitions {
+        let drawn = drawn.iter().map(|(path, choice)| (path.as_str(), choice));
+        let mut chosen: Vec<(&str, &Choice)> = grid.iter().copied().chain(drawn).collect();
+        // As in the product: a key inside a group is applied after the group.
+        chosen.sort_by_key(|(path, _)| path.split('.').count());
+        chosen.extend(
+            repeated.iter().flat_map(|choice| choice.settings.iter().map(|setting| (setting.path.as_str(), *choice))),
+        );
+        let settings: Vec<&Setting> = chosen.iter().flat_map(|(_, choice)| &choice.settings).collect();
+        expansion.trial(&settings, |column: &Column| -> Option<AxisValue> {
+            chosen.iter().find(|(path, _)| *path == column.path).map(|(_, choice)| choice.shown.clone())
+        });
+    }
 }
 
 fn differ_in_repetition_alone(a: &Trial, b: &Trial) -> bool {

@@ -56,6 +56,7 @@ search: {sampler: bayes, metric: loss, n_trials: 9, trials: unlimited, goal: min
 fn searches_that_cannot_be() {
     assert_snapshot!(mistakes("search: {trials: 9}"));
     assert_snapshot!(mistakes("space: {data.max_length: {int: [16, 64]}, lr: {log: [1e-5, 1e-4], step: 2}}"));
+    assert_snapshot!(mistakes("space: {data: [{train: embedded:tweets, limit: {int: [10, 50]}}]}"));
     assert_snapshot!(mistakes("space: {lr: {log: [1e-5, 1e-4]}}\nzip: {warmup: [0, 0.1], epochs: [1, 2]}"));
 }
 

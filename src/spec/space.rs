@@ -314,7 +314,8 @@ impl Reader {
             self.errors.extend(check::twice(key.place, &written));
         }
         let axis = AxisKey { path: path.to_owned(), place: key.place, choices };
-        if path.starts_with("data.") && drawn.items.is_empty() {
+        let has_range = drawn.items.is_empty() || drawn.items.iter().any(|item| !item.drawn.is_empty());
+        if path.split('.').next() == Some("data") && has_range {
             let hint = "a key of `data` can only have a list of values, because each needs its own look at the data";
             return self.error(key, format!("`{path}` cannot be drawn from a range"), hint);
         }

@@ -394,6 +394,25 @@ fn a_search_does_not_compare_different_losses() {
     }
 }
 
+/// What is drawn and fits nothing is left out without a word, so a search without any trial says why.
+#[test]
+fn a_search_in_which_nothing_fits_says_why() {
+    let mistakes = |text: &str| {
+        let spec = spec(text);
+        expand_after(&spec, &facts(&spec), &[], []).map_or_else(|problems| problems.to_string(), |_| String::new())
+    };
+    insta::assert_snapshot!(mistakes("steps: 50\nspace: {lr: {log: [1e-6, 1e-3]}, model.lora: [{targets: nothing}]}"), @"
+    a.yaml:2:57: model.lora changes the linear layers of an encoder, and this network has none
+      2 | space: {lr: {log: [1e-6, 1e-3]}, model.lora: [{targets: nothing}]}
+        |                                                         ^^^^^^^ write the ends of names, such as model.lora.targets: [query, value], or all-linear
+    ");
+    insta::assert_snapshot!(mistakes("steps: 50\nspace: {lr: [1e-4]}\nexclude: [{lr: 1e-4}]"), @"
+    a.yaml:3:11: no trial is left
+      3 | exclude: [{lr: 1e-4}]
+        |           ^^^^^^^^^^ `exclude` removes every trial
+    ");
+}
+
 /// What is left of a search counts whole configurations, of its budget and of its space.
 #[test]
 fn how_many_trials_are_left() {

@@ -152,7 +152,16 @@ impl Translator<'_> {
         }
         let place = low.place;
         let ends = Node { place, content: Content::List(vec![low, high]) };
-        let step = step.filter(|_| name == "q_uniform").map(|step| ("step", step));
+        let step = match (name, word) {
+            ("q_uniform", "uniform") if step.is_none() => {
+                notes
+                    .push(Problem::new(value.place, format!("`{written}`: without `q`, the step of `q_uniform` is 1")));
+                Some(Node::plain("1", value.place))
+            }
+            ("q_uniform", _) => step,
+            _ => None,
+        };
+        let step = step.map(|step| ("step", step));
         Some((Form::Range(map(value.place, [(word, ends)].into_iter().chain(step))), notes))
     }
 }

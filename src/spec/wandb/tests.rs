@@ -97,6 +97,14 @@ fn ends_of_whole_ranges_that_are_not_whole_are_noted() {
 }
 
 #[test]
+fn steps_of_one_without_q() {
+    let text = "method: random\nparameters: {max_grad_norm: {distribution: q_uniform, min: 0.5, max: 3.5}}";
+    let translated = translated(text, &[], &[]);
+    assert!(translated.contains("max_grad_norm: {uniform: [0.5, 3.5], step: 1}"), "{translated}");
+    assert!(translated.contains("without `q`, the step of `q_uniform` is 1"), "{translated}");
+}
+
+#[test]
 fn exponents_and_names_of_ones_own() {
     let text = "
 method: random
