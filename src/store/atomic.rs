@@ -19,11 +19,14 @@ const CLAIM: Duration = Duration::from_secs(1);
 /// Replaces `path` by `bytes`, durably: after a power cut a reader finds the old content or the new, never a part.
 /// Creates missing folders, and removes what dead processes have not finished writing beside it.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    replace(path, bytes, true, &|| Ok(()))
+    replace(path, bytes, true, &|_| Ok(()))
 }
 
-/// Writes what a user asks for to the path that they name, as other programs do: the target of a link is replaced or made, not
-/// the link, and the bytes go into a device or a FIFO (`/dev/stdout`, `>(gzip)`).
+/// Writes what a user asks for to the path that they name, as other programs do: the target of a symbolic link is replaced or made,
+/// not the link, and the bytes go into a device or a FIFO (`/dev/stdout`, `>(gzip)`).
+///
+/// A regular file is replaced as a whole. The new file has its permissions, and its owner and group where this process may give a file
+/// away. It is another file, though: further hard links keep the old content, and extended attributes are lost.
 pub fn write_output(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::read_link(path) {
@@ -32,7 +35,8 @@ pub fn write_output(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
             Err(_) => write(path, bytes),
         },
         Ok(metadata) if metadata.is_file() => {
-            fs::canonicalize(path).map_err(StoreError::at(path)).and_then(|path| write(&path, bytes))
+            let path = fs::canonicalize(path).map_err(StoreError::at(path))?;
+            replace(&path, bytes, true, &|file| disk::copy_access(&metadata, file).map_err(StoreError::at(&path)))
         }
         _ => disk::write_into(path, bytes).map_err(StoreError::at(path)),
     }
@@ -50,13 +54,13 @@ pub(super) fn write_if(
     bytes: &[u8],
     check: &dyn Fn() -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
-    replace(path, bytes, true, check)
+    replace(path, bytes, true, &|_| check())
 }
 
 /// Like [`write()`], but does not wait for the disk: after a power cut the file may be empty or old. For files that can be
 /// made again.
 pub(super) fn write_soon(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    replace(path, bytes, false, &|| Ok(()))
+    replace(path, bytes, false, &|_| Ok(()))
 }
 
 /// Removes the file at `path` if it exists and `is_ours` recognises its content.
@@ -67,15 +71,16 @@ pub fn remove_file_if(path: &Path, is_ours: impl FnOnce(&[u8]) -> bool) -> Resul
     }
 }
 
+/// `prepare` gets the temporary file while it is empty. If it fails, `path` stays as it is.
 fn replace(
     path: &Path,
     bytes: &[u8],
     durable: bool,
-    check: &dyn Fn() -> Result<(), StoreError>,
+    prepare: &dyn Fn(&File) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     disk::check_replaceable(path).map_err(StoreError::at(path))?;
     let (temporary, mut file) = temporary(path).map_err(StoreError::at(path))?;
-    if let Err(error) = check() {
+    if let Err(error) = prepare(&file) {
         // It may lie among the files of another program.
         let _ = fs::remove_file(&temporary);
         return Err(error);
@@ -201,7 +206,7 @@ pub(super) fn to_json<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>, S
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{FileTypeExt, symlink};
+    use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
     use std::os::unix::net::UnixListener;
 
     use super::*;
@@ -269,6 +274,25 @@ mod tests {
         write_output(&fifo, b"into").unwrap();
         assert_eq!(reader.join().unwrap(), b"into");
         assert!(fifo.symlink_metadata().unwrap().file_type().is_fifo());
+    }
+
+    #[test]
+    fn an_output_keeps_the_access_of_the_file_that_it_replaces() {
+        let folder = tempfile::tempdir().unwrap();
+        let [path, other_name] = ["kept", "other-name"].map(|name| folder.path().join(name));
+        fs::write(&path, "old").unwrap();
+        fs::hard_link(&path, &other_name).unwrap();
+        for mode in [0o600, 0o664, 0o4755] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            // Only root may give a file away.
+            let _ = std::os::unix::fs::chown(&path, Some(65534), Some(65534));
+            let before = fs::metadata(&path).unwrap();
+            write_output(&path, b"new").unwrap();
+            let after = fs::metadata(&path).unwrap();
+            assert_eq!(after.permissions().mode() & 0o7777, mode & 0o777);
+            assert_eq!((after.uid(), after.gid()), (before.uid(), before.gid()));
+        }
+        assert_eq!((fs::read(&path).unwrap(), fs::read(&other_name).unwrap()), (b"new".to_vec(), b"old".to_vec()));
     }
 
     #[test]

@@ -9,10 +9,10 @@
 
 #![expect(clippy::disallowed_methods, reason = "the functions that the other modules must not call")]
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions, TryLockError};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -312,6 +312,17 @@ pub(super) fn check_replaceable(path: &Path) -> io::Result<()> {
         kind if kind.is_dir() => Err(Refusal::Folder.into()),
         kind => Err(Refusal::NotRegular(file_kind(kind)).into()),
     }
+}
+
+/// Gives an empty file the permissions that `model` has, and its owner and group as far as this process may.
+pub(super) fn copy_access(model: &Metadata, file: &File) -> io::Result<()> {
+    /// Without the bits for set-user-ID, set-group-ID and sticky: the new content has not been approved for them.
+    const PERMISSIONS: u32 = 0o777;
+    if fchown(file, Some(model.uid()), Some(model.gid())).is_err() {
+        // A user may give a file to another of their groups. Otherwise it stays in the first.
+        let _ = fchown(file, None, Some(model.gid()));
+    }
+    file.set_permissions(Permissions::from_mode(model.mode() & PERMISSIONS))
 }
 
 /// Writes into whatever lies at `path`, which stays in its place. Waits for the reader of a FIFO.
