@@ -79,7 +79,7 @@ fn look_at(arguments: &InitArguments) -> Result<FirstSweep, Failure> {
     let spec = spec::parse("--set", "init", "", &arguments.set)?;
     let located = train::locate_data(&arguments.data, &[PathBuf::new()]).map_err(|error| bad_input(&error.into()))?;
     let mut data = DataConfig { train: located.clone(), ..spec.base().data.clone() };
-    let found = columns(&located, &data).map_err(|error| bad_input(&error))?;
+    let found = columns(&located, &data, &named(&data, &given)).map_err(|error| bad_input(&error))?;
     let mut other_columns = Vec::new();
     if matches!(found, SourceColumns::Numbered(_)) {
         data.header = Some(false);
@@ -135,6 +135,15 @@ fn look_at(arguments: &InitArguments) -> Result<FirstSweep, Failure> {
         other_columns,
         facts,
     })
+}
+
+/// The columns that need no guess, if those of the text and of the label are given.
+fn named(data: &DataConfig, given: &dyn Fn(&str) -> bool) -> Vec<String> {
+    if !given("data.text") || !given("data.label") {
+        return Vec::new();
+    }
+    let (ColumnNames(text), ColumnNames(label)) = (&data.text, &data.label);
+    text.iter().chain(label).chain(&data.text_pair).chain(&data.choices).cloned().collect()
 }
 
 /// The columns of the texts and labels: as given, else as they look.

@@ -158,4 +158,15 @@ fn a_first_sweep_is_written_for_a_file() {
     assert!(place.read("reviews.yaml").contains("  text: [nr,Rezension]\n"));
     assert_snapshot!(place.plain(&place.expect(2, "init reviews.csv -o b.yaml --set lr=1").err), @"error: --set lr: expected a key of `data`, such as data.text=review");
     assert!(!place.path("b.yaml").exists());
+    // Of a very wide table, the columns must be named.
+    let wide = |row: usize| (0..600).map(|column| format!("{column}_{row}")).collect::<Vec<_>>().join(",");
+    let rows = (0..20).map(|row| format!("good,text {row},{}\nbad,words {row},{}\n", wide(row), wide(row)));
+    place.write("wide.csv", format!("mark,review,{}\n{}", wide(100), rows.collect::<String>()));
+    let error = place.expect(2, "init wide.csv").err;
+    assert!(
+        error.contains("602 columns") && error.contains("--set data.text=COLUMN --set data.label=COLUMN"),
+        "{error}"
+    );
+    place.expect(0, "init wide.csv --set data.text=review --set data.label=mark");
+    place.expect(0, "plan wide.yaml");
 }

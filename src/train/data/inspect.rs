@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::columns::Columns;
+use super::columns::{Columns, list_names};
 use super::embedded;
 use super::error::DataError;
 use super::files::read_unpacked;
@@ -39,8 +39,9 @@ pub enum SourceColumns {
 /// The file is read once for each column.
 const MOST_COLUMNS: usize = 500;
 
-/// The columns of a located source with the settings of `config`.
-pub fn columns(source: &str, config: &DataConfig) -> Result<SourceColumns, TrainError> {
+/// The columns of a located source with the settings of `config`. Of a source with very many columns, only those in `named` are
+/// read.
+pub fn columns(source: &str, config: &DataConfig, named: &[String]) -> Result<SourceColumns, TrainError> {
     let settings = FileSettings::new(config)?;
     let Some(first) = files(source, SplitName::Train)?.into_iter().next().filter(|file| file.class.is_none()) else {
         return Ok(SourceColumns::None);
@@ -51,16 +52,20 @@ pub fn columns(source: &str, config: &DataConfig) -> Result<SourceColumns, Train
         let (name, bytes) = read_unpacked(&first.path, SplitName::Train)?;
         column_names(&first.path, &name, &bytes, &settings)?
     };
-    let Some(names) = names else { return Ok(SourceColumns::None) };
-    if names.len() > MOST_COLUMNS {
-        let message = format!(
-            "{source}: {} columns, more than the {MOST_COLUMNS} that are looked at; write a sweep file that names those of the texts and \
-             of the labels: data.text, data.label",
-            names.len()
-        );
-        return Err(DataError::malformed(message).into());
-    }
+    let Some(mut names) = names else { return Ok(SourceColumns::None) };
     let are_numbers = names.iter().zip(1..).all(|(name, number)| *name == number.to_string());
+    if names.len() > MOST_COLUMNS {
+        if named.is_empty() {
+            let message = format!(
+                "{source}: {} columns, more than the {MOST_COLUMNS} that are looked at: {}; name those of the text and of the label: \
+                 --set data.text=COLUMN --set data.label=COLUMN",
+                names.len(),
+                list_names(names.iter().map(String::as_str))
+            );
+            return Err(DataError::malformed(message).into());
+        }
+        names.retain(|name| named.contains(name));
+    }
     // A row that is bad for one column may be good for another.
     let header = if are_numbers { Some(false) } else { config.header };
     let config = DataConfig { bad_rows: BadRows::Skip, header, ..config.clone() };
@@ -128,7 +133,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         std::fs::write(&path, content).unwrap();
-        let found = match columns(path.to_str().unwrap(), &DataConfig::default()).unwrap() {
+        let found = match columns(path.to_str().unwrap(), &DataConfig::default(), &[]).unwrap() {
             SourceColumns::Named(columns) | SourceColumns::Numbered(columns) => columns,
             SourceColumns::None => panic!("{name} has columns"),
         };
@@ -141,13 +146,20 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_very_many_columns_is_refused() {
+    fn of_very_many_columns_only_those_with_a_given_name_are_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wide.csv");
         let row = |text: &str| (0..=MOST_COLUMNS).map(|index| format!("{text}{index}")).collect::<Vec<_>>().join(",");
         std::fs::write(&path, format!("{}\n{}\n", row("c"), row("x"))).unwrap();
-        let error = columns(path.to_str().unwrap(), &DataConfig::default()).unwrap_err().to_string();
-        assert!(error.contains("501 columns, more than the 500"), "{error}");
+        let read = |named: &[&str]| {
+            let named: Vec<String> = named.iter().map(ToString::to_string).collect();
+            columns(path.to_str().unwrap(), &DataConfig::default(), &named)
+        };
+        let error = read(&[]).unwrap_err().to_string();
+        assert!(error.contains("501 columns, more than the 500 that are looked at: `c0`, `c1`, "), "{error}");
+        let Ok(SourceColumns::Named(found)) = read(&["c400", "c7"]) else { panic!("the file has a header") };
+        let values: Vec<&str> = found.iter().flat_map(|column| &column.values).map(String::as_str).collect();
+        assert_eq!(values, ["x7", "x400"]);
     }
 
     #[test]
@@ -196,7 +208,7 @@ mod tests {
         for (name, content) in [("a.csv", "text,label\n"), ("a.json", "[]")] {
             let path = folder.path().join(name);
             std::fs::write(&path, content).unwrap();
-            let message = columns(path.to_str().unwrap(), &DataConfig::default()).unwrap_err().to_string();
+            let message = columns(path.to_str().unwrap(), &DataConfig::default(), &[]).unwrap_err().to_string();
             assert!(message.contains("rows"), "{message}");
         }
     }
@@ -215,7 +227,7 @@ mod tests {
             let path = folder.path().join(name);
             std::fs::write(&path, content).unwrap();
             let path = path.to_str().unwrap();
-            let message = columns(path, &DataConfig::default()).unwrap_err().to_string().replace(path, "FILE");
+            let message = columns(path, &DataConfig::default(), &[]).unwrap_err().to_string().replace(path, "FILE");
             assert!(message.starts_with("FILE: all rows are bad: ") && message.contains(why), "{message}");
         }
     }
@@ -225,6 +237,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.txt");
         std::fs::write(&path, "__label__a good\n__label__b bad\n").unwrap();
-        assert_eq!(columns(path.to_str().unwrap(), &DataConfig::default()).unwrap(), SourceColumns::None);
+        assert_eq!(columns(path.to_str().unwrap(), &DataConfig::default(), &[]).unwrap(), SourceColumns::None);
     }
 }
