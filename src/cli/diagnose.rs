@@ -26,13 +26,14 @@ pub(crate) struct Arguments {
     /// Training logs. Several count as a sweep
     ///
     /// A file: CSV or TSV, JSON or JSON lines, `trainer_state.json`, a history of Keras, an export of Weights & Biases, a TensorBoard
-    /// event file, or what the Trainer of transformers printed. Or a folder: an output folder, a checkpoint, or a trial of a sweep.
+    /// event file, or what the Trainer of transformers printed, each also compressed (.gz, .zst, .zip). Or a folder: an output folder, a
+    /// checkpoint, or a trial of a sweep.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Share (or number) of training examples of each class: --classes 0.7,0.2,0.1
     #[arg(long, value_name = "P1,P2,...", value_delimiter = ',', conflicts_with = "labels")]
     classes: Vec<f64>,
-    /// A file with the training labels: one a line, or a table with a column `label`
+    /// A file with the training labels: one a line, or a table with a column `label`; also compressed
     #[arg(long, value_name = "FILE")]
     labels: Option<PathBuf>,
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -128,7 +129,7 @@ pub(crate) fn diagnose(arguments: &Arguments) -> Result<ExitCode, Failure> {
 /// Share of each class as the user gave it, else empty.
 fn prior(arguments: &Arguments) -> Result<Vec<f64>, Failure> {
     if let Some(path) = &arguments.labels {
-        let text = log_files::bytes(path)?;
+        let (_, text) = log_files::unpacked(path)?;
         return label_shares(&String::from_utf8_lossy(&text))
             .map_err(|error| Failure::input(format!("{}: {error}", path.display())));
     }

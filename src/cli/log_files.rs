@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Failure;
 use crate::logs::Log;
+use crate::train::data;
 use crate::trial::file_kind;
 
 /// Files of a folder that hold a whole log, the likeliest first.
@@ -49,12 +50,19 @@ pub(super) fn read(path: &Path) -> Result<Log, Failure> {
 }
 
 fn read_file(path: &Path) -> Result<Log, Failure> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    Log::read(&bytes(path)?, &name).map_err(|error| Failure::input(format!("{}: {error}", path.display())))
+    let (name, bytes) = unpacked(path)?;
+    let name = Path::new(&name).file_name().unwrap_or_default().to_string_lossy();
+    Log::read(&bytes, &name).map_err(|error| Failure::input(format!("{}: {error}", path.display())))
 }
 
-/// Reads a log or a file of labels. A FIFO or a device might never end, but the pipe of a shell (`<(zcat log.gz)`, `/dev/stdin`) is read.
-pub(super) fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
+/// Reads a log or a file of labels. Unpacks it if it is compressed, as data files are. Returns its name without the extension of the
+/// compression, and the content.
+pub(super) fn unpacked(path: &Path) -> Result<(String, Vec<u8>), Failure> {
+    data::unpack(&path.to_string_lossy(), bytes(path)?).map_err(|error| Failure::input(error.to_string()))
+}
+
+/// Reads a file. A FIFO or a device might never end, but the pipe of a shell (`<(zcat log.gz)`, `/dev/stdin`) is read.
+fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     let fail = |what: String| Failure::input(format!("{}: {what}", path.display()));
     let is_pipe_of_shell = ["/dev/fd", "/dev/stdin", "/proc/self/fd"].iter().any(|start| path.starts_with(start));
     let found = path.metadata().map_err(|error| fail(error.to_string()))?;

@@ -1,6 +1,7 @@
 //! `plateau diagnose` on logs of other programs, and on a trial of its own.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 
 use insta::assert_snapshot;
 
@@ -33,6 +34,25 @@ fn a_foreign_log_is_judged_against_its_classes() {
     let log = &json["logs"][0];
     assert_eq!((&log["primary"], &log["train_loss"]["tail"]["trend"]), (&"PRIOR_STUCK".into(), &"flat".into()));
     assert!(log["verdicts"][0]["advice"].is_string() && log["verdicts"][0]["evidence"][0]["value"].is_number());
+}
+
+#[test]
+fn compressed_logs_and_labels_are_unpacked() {
+    let place = Place::new("");
+    let compressed = |text: &str| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    place.write("log.csv", stuck());
+    place.write("log.csv.gz", compressed(&stuck()));
+    place.write("labels.txt.gz", compressed("yes\nno\nyes\nno\n"));
+    let plain = place.expect(0, "diagnose log.csv --classes 0.5,0.5").out;
+    let unpacked = place.expect(0, "diagnose log.csv.gz --labels labels.txt.gz").out;
+    assert_eq!(unpacked.replace("log.csv.gz", "log.csv"), plain);
+    place.write("labels.txt.gz", &compressed("yes\nno\n")[..20]);
+    let damaged = place.expect(2, "diagnose log.csv --labels labels.txt.gz").err;
+    assert!(damaged.contains("labels.txt.gz: cannot be unpacked") && damaged.contains("copy it again"), "{damaged}");
 }
 
 #[test]

@@ -124,7 +124,16 @@ pub fn read(path: &Path) -> Result<Vec<u8>, DataError> {
 /// Reads a data file and unpacks it if it is compressed. Returns the file name in lower case without the extension of the
 /// compression, and the content. Of several files in an archive, that of `split` is read.
 pub(super) fn read_unpacked(source: &str, split: SplitName) -> Result<(String, Vec<u8>), DataError> {
-    let packed = read(Path::new(source))?;
+    unpack_split(source, read(Path::new(source))?, split)
+}
+
+/// Unpacks the content of a file that [`read`] or a pipe gave, if it is compressed. `source`: the path of the file. Returns the name and the
+/// content as [`read_unpacked`] does.
+pub fn unpack(source: &str, content: Vec<u8>) -> Result<(String, Vec<u8>), DataError> {
+    unpack_split(source, content, SplitName::Train)
+}
+
+fn unpack_split(source: &str, packed: Vec<u8>, split: SplitName) -> Result<(String, Vec<u8>), DataError> {
     let name = source.to_ascii_lowercase();
     let limit = unpacked_limit(packed.len());
     let Some(packing) = Packing::of(&name, &packed) else {
