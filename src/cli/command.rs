@@ -135,6 +135,13 @@ enum WorkerInput {
     None,
 }
 
+impl Command {
+    /// Whether the command trains. Then it goes on when its terminal is closed.
+    fn trains(&self) -> bool {
+        matches!(self, Self::Run(_) | Self::Confirm(_) | Self::Probe(_) | Self::LrFind(_))
+    }
+}
+
 fn run_worker(arguments: &WorkerArguments) -> u8 {
     match (&arguments.batch, &arguments.attempt) {
         (Some(batch), _) => worker::run_job(batch, arguments.index.unwrap_or_default()),
@@ -153,6 +160,10 @@ pub fn main() -> ExitCode {
         Ok(program) => program,
         Err(error) => return report_usage(&error),
     };
+    if program.command.trains() {
+        // The thread that hears signals starts with the first trial.
+        store::leave_hangups();
+    }
     let result = match program.command {
         Command::Init(arguments) => init(&arguments),
         Command::Import(arguments) => import(&arguments),

@@ -78,6 +78,12 @@ impl Drop for Listener {
 /// process at once.
 pub(super) fn listen() -> io::Result<Listener> {
     static THREAD: OnceLock<bool> = OnceLock::new();
+    let (sender, calls) = unbounded_channel();
+    {
+        let mut attention = attention();
+        (attention.listener, attention.deadline) = (Some(sender), None);
+    }
+    // It may hear at once that the terminal was closed before.
     let mut started = Ok(());
     THREAD.get_or_init(|| {
         started = start();
@@ -85,9 +91,6 @@ pub(super) fn listen() -> io::Result<Listener> {
     });
     started?;
     leave_stop_signals();
-    let (sender, calls) = unbounded_channel();
-    let mut attention = attention();
-    (attention.listener, attention.deadline) = (Some(sender), None);
     Ok(Listener { calls })
 }
 

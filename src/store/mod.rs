@@ -53,7 +53,9 @@ pub use journal::{DamagedLine, Journal, JournalContent, JournalFollower, NewReco
 pub use limits::{die_of_time_limit, report_limits, time_limit_kills};
 pub use lock::{HEARTBEAT, Lock, host};
 pub use paths::{AttemptDir, BatchDir, Results, RunDir, TrialDir};
-pub use process::{hear_stop_signals, is_asked_to_stop, leave_stop_signals, note_stop_signals};
+pub use process::{
+    hear_stop_signals, ignore_hangups, is_asked_to_stop, leave_hangups, leave_stop_signals, note_stop_signals,
+};
 pub use rows::CurveRow;
 pub use trial::{MadeBy, TrialRecord};
 pub use trials_csv::TrialRow;

@@ -7,7 +7,7 @@
 use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::store::{die_of_time_limit, exit, hear_stop_signals, prefer_as_oom_victim};
+use crate::store::{die_of_time_limit, exit, hear_stop_signals, ignore_hangups, prefer_as_oom_victim};
 
 /// What this process does when an allocation fails.
 static ON_FAILURE: AtomicU8 = AtomicU8::new(NAME_LIMIT);
@@ -15,10 +15,11 @@ const NAME_LIMIT: u8 = 0;
 const EXIT_AS_WORKER: u8 = 1;
 const BLAME_FILES: u8 = 2;
 
-/// From now on this process hears signals, it ends with [`exit::OUT_OF_MEMORY`] if an allocation fails, it dies at its limit on
+/// From now on this process hears signals except that of a closed terminal, it ends with [`exit::OUT_OF_MEMORY`] if an allocation fails, it dies at its limit on
 /// processor time, and the kernel kills it before others when the machine has no memory left.
 pub fn become_worker() {
     prefer_as_oom_victim();
+    ignore_hangups();
     hear_stop_signals();
     die_of_time_limit();
     ON_FAILURE.store(EXIT_AS_WORKER, Ordering::Relaxed);

@@ -38,6 +38,33 @@ fn a_run_survives_its_terminal() {
     assert!(place.path("results/sweep/report/index.html").is_file());
 }
 
+/// Before the first trial starts, a closed terminal is no reason to end either. A terminal sends the signal to the whole group of processes.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_run_survives_its_terminal_while_it_plans() {
+    use std::os::unix::process::CommandExt as _;
+
+    let place = Place::new(SWEEP);
+    let pipe = std::process::Stdio::piped;
+    let mut parent = place.command("run sweep.yaml").process_group(0).stdout(pipe()).stderr(pipe()).spawn().unwrap();
+    drop((parent.stdout.take(), parent.stderr.take()));
+    let pid = parent.id() as i32;
+    let has_begun = || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap();
+        u64::from_str_radix(blocked.trim(), 16).unwrap() & 1 == 1
+    };
+    wait(has_begun);
+    let has_started = || place.path("results/sweep/trials").exists();
+    assert!(!has_started());
+    wait(|| {
+        rustix::process::kill_process_group(rustix::process::Pid::from_raw(pid).unwrap(), Signal::HUP).unwrap();
+        has_started()
+    });
+    assert_eq!(parent.wait().unwrap().code(), Some(0));
+    assert_eq!(place.count("trial_finished"), 2);
+}
+
 /// A worker that does not react gets 1.5 seconds after the first Ctrl-C, and none after the second.
 #[test]
 fn a_second_ctrl_c_stops_at_once() {
