@@ -136,7 +136,7 @@ enum WorkerInput {
 }
 
 impl Command {
-    /// Whether the command trains. Then it goes on when its terminal is closed.
+    /// Whether the command trains. Then it continues when its terminal is closed.
     fn trains(&self) -> bool {
         matches!(self, Self::Run(_) | Self::Confirm(_) | Self::Probe(_) | Self::LrFind(_))
     }

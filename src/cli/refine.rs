@@ -173,7 +173,9 @@ fn next_file(file: Mapping, sweep: &Sweep, decisions: &[Decision]) -> Result<Str
                 file.remove(Key::Epochs.path());
                 file.remove(Key::Steps.path());
             }
-            set(&mut file, key, to_yaml(value)?);
+            for (path, value) in spec::settings(key, value) {
+                set(&mut file, &path, to_yaml(&value)?);
+            }
             // Writing to a String cannot fail.
             let _ = writeln!(text, "# {key} is {}: {why}.", flow(value));
         }
@@ -274,7 +276,9 @@ fn set(file: &mut Mapping, key: &str, value: Yaml) {
         return;
     };
     let inner = file.entry(group.into()).or_insert_with(|| Mapping::new().into());
-    if !inner.is_mapping() {
+    if inner.is_null() {
+        *inner = Mapping::new().into();
+    } else if !inner.is_mapping() {
         // The short form of a group is its name.
         *inner = Mapping::from_iter([("name".into(), inner.clone())]).into();
     }
@@ -294,5 +298,26 @@ fn flow(value: &Value) -> String {
             format!("{{{}}}", fields.join(", "))
         }
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The values of a group that are fixed beside its axis stay.
+    #[test]
+    fn a_fixed_value_of_a_group_leaves_the_keys_beside_it() {
+        let spec =
+            spec::parse("a.yaml", "a", "optimizer: {eps: 1e-6}\nmodel: {architecture: bag_of_words}", &[]).unwrap();
+        let mut file = complete_file(&spec, &ResolvedSources::default()).unwrap();
+        let chosen = serde_json::json!({"optimizer": {"name": "adamw", "layer_decay": 0.9}, "model.lora": {"r": 2}});
+        for (path, value) in chosen.as_object().unwrap().iter().flat_map(|(key, value)| spec::settings(key, value)) {
+            set(&mut file, &path, to_yaml(&value).unwrap());
+        }
+        let text = serde_yaml::to_string(&file).unwrap();
+        for line in ["  eps: 1e-6\n", "  layer_decay: 0.9\n", "  lora:\n    r: 2\n", "    name: bag_of_words\n"] {
+            assert!(text.contains(line), "{text}");
+        }
     }
 }

@@ -481,7 +481,7 @@ impl<'s> SearchPlan<'s> {
     }
 
     /// Adds the trials of a point. Returns the point that [`Self::recall`] finds for them, which is another one where the range
-    /// of a value holds another value, so that a search that goes on sees what it saw before. None if nothing was added: also if
+    /// of a value holds another value, so that a continued search sees what it saw before. None if nothing was added: also if
     /// another sweep has measured the configuration.
     fn add_new(&mut self, arm: usize, point: &Point) -> Option<Point> {
         let before = self.expansion.trials.len();

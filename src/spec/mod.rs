@@ -47,7 +47,7 @@ mod yaml;
 
 pub use across::{Asha, AshaOrder, Median, StopAcross};
 pub(crate) use exclusion::Exclusion;
-pub(crate) use lookup::lookup;
+pub(crate) use lookup::{lookup, settings};
 pub(crate) use problem::nearest;
 pub use problem::{Place, Problem, Problems};
 pub use read::{Draft, Import, draft, import, parse};

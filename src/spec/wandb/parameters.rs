@@ -88,7 +88,7 @@ impl Translator<'_> {
         let is_whole =
             |end: &Node| end.text().is_some_and(|text| !text.contains(['.', 'e', 'E'])) && whole(end).is_some();
         let are_whole = is_whole(&low) && is_whole(&high);
-        let step = entry(value, "q").map(plain);
+        let mut step = entry(value, "q").map(plain);
         let takes_whole = match names::meaning(written, &self.options.keys) {
             Meaning::Key(path) => matches!(names::kind(&path), Some(Kind::Whole { .. })),
             _ => false,
@@ -140,9 +140,9 @@ impl Translator<'_> {
             [low, high]
         };
         if name == "log_uniform" && from < to && number(&low) == number(&high) {
-            let end = low.text().unwrap_or_default();
             let what = format!(
-                "`{written}` would always be {end}: W&B takes the ends of `log_uniform` for exponents, here e^{from} and e^{to}"
+                "`{written}` would always be {}: W&B takes the ends of `log_uniform` for exponents, here e^{from} and e^{to}",
+                low.text().unwrap_or_default()
             );
             self.error(distribution.unwrap_or(value), what, "did you mean `distribution: log_uniform_values`?");
             return None;
@@ -152,16 +152,11 @@ impl Translator<'_> {
         }
         let place = low.place;
         let ends = Node { place, content: Content::List(vec![low, high]) };
-        let step = match (name, word) {
-            ("q_uniform", "uniform") if step.is_none() => {
-                notes
-                    .push(Problem::new(value.place, format!("`{written}`: without `q`, the step of `q_uniform` is 1")));
-                Some(Node::plain("1", value.place))
-            }
-            ("q_uniform", _) => step,
-            _ => None,
-        };
-        let step = step.map(|step| ("step", step));
+        if name == "q_uniform" && word == "uniform" && step.is_none() {
+            notes.push(Problem::new(value.place, format!("`{written}`: without `q`, the step of `q_uniform` is 1")));
+            step = Some(Node::plain("1", value.place));
+        }
+        let step = step.filter(|_| name == "q_uniform").map(|step| ("step", step));
         Some((Form::Range(map(value.place, [(word, ends)].into_iter().chain(step))), notes))
     }
 }
