@@ -168,7 +168,7 @@ pub fn memorised(case: &Case<'_>) -> Option<Verdict> {
     let eval_chance = case.measured.eval_chance().unwrap_or(chance);
     let never_below = case.lowest_eval() > limit::NO_BETTER * eval_chance;
     // A network without an encoder may be on its way: both losses fall to the end.
-    let is_slow = case.is_without_encoder() && case.clean_loss_falls_steadily() && case.is_best_late();
+    let is_slow = case.is_without_encoder() && case.clean_loss_only_falls() && case.is_best_late();
     let at_chance = case.shape == Shape::Stuck && level < limit::AT_PRIOR * chance && !is_slow;
     // Where the number of evaluation examples is unknown, chance may explain more, if the loss agrees.
     let unknown = case.accuracy_error(best).is_none();

@@ -89,7 +89,8 @@ pub fn too_slow(case: &Case<'_>) -> Option<Verdict> {
     let small = case.rate_is_low() && case.learned_little();
     let behind = improves_above_guessing(case);
     // Without an encoder, no size of a step is known to be small. The clean loss tells instead.
-    let steady_clean = case.is_without_encoder() && case.learned_little() && case.clean_loss_falls_steadily();
+    let on_its_way = case.clean_loss_falls_steadily() || case.shape == Shape::Stuck && case.clean_loss_only_falls();
+    let steady_clean = case.is_without_encoder() && case.learned_little() && on_its_way;
     if !(small || still_falls && steady || behind || steady_clean) {
         return None;
     }
@@ -107,8 +108,7 @@ pub fn too_slow(case: &Case<'_>) -> Option<Verdict> {
         )
     } else if steady_clean {
         format!(
-            "the clean training loss falls to the end, for its learning rate as fast as before, and only comes to {:.3}: the learning rate is \
-             too low or the run too short",
+            "the clean training loss falls to the end, and only comes to {:.3}: the learning rate is too low or the run too short",
             case.clean_end()
         )
     } else {

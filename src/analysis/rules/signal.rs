@@ -191,9 +191,12 @@ pub fn prior_stuck(case: &Case<'_>) -> Option<Verdict> {
     let unit = if case.is_in_bits() { " in bits" } else { "" };
     let single = one_class.filter(|share| *share >= limit::ONE_CLASS);
     let single = single.map_or_else(String::new, |share| format!("; {} of the answers are one class", percent(share)));
-    let text = format!(
-        "nothing is learned: the training loss stays at {tail:.3}, and guessing has {chance:.3}{unit}{single}. {why}"
-    );
+    let course = if reason == Reason::RateTooLow && case.clean_loss_only_falls() {
+        "little is learned: the training loss only comes down to"
+    } else {
+        "nothing is learned: the training loss stays at"
+    };
+    let text = format!("{course} {tail:.3}, and guessing has {chance:.3}{unit}{single}. {why}");
     let evidence = [
         ("level", tail),
         ("chance", chance),

@@ -136,13 +136,13 @@ fn words(trial: &Trial) -> String {
 
 #[test]
 fn a_clean_loss_that_falls_is_learning_however_noisy_the_batches_are() {
-    insta::assert_snapshot!(words(&SLOW), @"TOO_SLOW: the clean training loss falls to the end, for its learning rate as fast as before, and only comes to 0.868: the learning rate is too low or the run too short => lr: 0.0063, or steps: 120");
-    insta::assert_snapshot!(words(&NOISY), @"TOO_SLOW: the clean training loss falls to the end, for its learning rate as fast as before, and only comes to 0.805: the learning rate is too low or the run too short => lr: 0.006, or steps: 120");
+    insta::assert_snapshot!(words(&SLOW), @"TOO_SLOW: the clean training loss falls to the end, and only comes to 0.868: the learning rate is too low or the run too short => lr: 0.0063, or steps: 120");
+    insta::assert_snapshot!(words(&NOISY), @"TOO_SLOW: the clean training loss falls to the end, and only comes to 0.805: the learning rate is too low or the run too short => lr: 0.006, or steps: 120");
 }
 
 #[test]
 fn a_clean_loss_that_only_falls_had_steps_that_were_too_small() {
-    insta::assert_snapshot!(words(&SLOWER), @"PRIOR_STUCK: nothing is learned: the training loss stays at 1.014, and guessing has 0.997; 100 % of the answers are one class. The learning rate is too low => lr: 0.005");
+    insta::assert_snapshot!(words(&SLOWER), @"PRIOR_STUCK: little is learned: the training loss only comes down to 1.014, and guessing has 0.997; 100 % of the answers are one class. The learning rate is too low => lr: 0.005");
 }
 
 /// A network whose loss stays near guessing, at a learning rate that is high for a pretrained encoder.
