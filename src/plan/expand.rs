@@ -226,7 +226,7 @@ impl<'s> Expansion<'s> {
             last: None,
             columns: columns(spec),
             trials: Vec::with_capacity(spec.size().min(RESERVED) as usize),
-            identities: Identities::default(),
+            identities: Identities::new(),
             ids: HashSet::new(),
             arm: None,
             arms: HashMap::new(),

@@ -16,7 +16,13 @@ use crate::trial::{Augmentation, DataFacts, Key, Metric, ModelFacts, Patience, P
 const NUMERICS: u32 = 5;
 
 /// The configuration whose keys an id leaves out.
-static DEFAULT: LazyLock<Value> = LazyLock::new(|| shortened(json(&TrialConfig::default())));
+static DEFAULT: LazyLock<Value> = LazyLock::new(|| {
+    let mut default = json(&TrialConfig::default());
+    for (key, value) in default.as_object_mut().into_iter().flatten() {
+        *value = shortened(key, value);
+    }
+    default
+});
 
 /// What is left out of a group that is off by default, once it is on.
 static GROUPS: LazyLock<[(&str, Value); 2]> = LazyLock::new(|| {
@@ -25,15 +31,19 @@ static GROUPS: LazyLock<[(&str, Value); 2]> = LazyLock::new(|| {
     [("patience", json(&patience)), ("plateau", json(&Plateau::default()))]
 });
 
-/// Computes ids. Repetitions of a configuration differ in their seeds alone, so the hash of the last one is kept up to the
-/// seed: most of the time to plan a large sweep goes into ids.
-#[derive(Debug, Default)]
+/// Computes ids. Most of the time to plan a large sweep goes into ids, so what a configuration shares with the last one is kept.
+#[derive(Debug)]
 pub(super) struct Identities {
-    /// The last configuration and its identity.
+    /// The last configuration and its identity. Repetitions of a configuration differ in their seeds alone.
     last: Option<(TrialConfig, Identity)>,
+    changes: Changes<'static>,
 }
 
 impl Identities {
+    pub(super) fn new() -> Self {
+        Self { last: None, changes: Changes::new(&DEFAULT) }
+    }
+
     /// The id of a resolved configuration. `identity_of`: an augmentation with the hash of each of its sources in its place.
     /// `data` and `model` are those that the configuration names.
     pub(super) fn id(
@@ -51,11 +61,67 @@ impl Identities {
             let mut json = serde_json::to_value(config).ok()?;
             let augmentation: Vec<Augmentation> = config.augmentation.iter().map(identity_of).collect();
             json[Key::Augmentation.path()] = serde_json::to_value(augmentation).ok()?;
-            self.last = Some((config.clone(), Identity::new(identity(json, &DEFAULT, data, model))?));
+            let Value::Object(entries) = with_hashes(json, data, model) else { return None };
+            self.changes.update(entries);
+            self.last = Some((config.clone(), Identity::new(&self.changes.changed)));
         }
         let (_, identity) = self.last.as_ref()?;
         let is_default = Some(config.seed) == DEFAULT[Key::Seed.path()].as_u64();
         identity.id((!is_default).then_some(config.seed))
+    }
+}
+
+/// What an id is a hash of. Sources are replaced by the hashes of their content, and parts that are at their default are left out. Keys are
+/// sorted, because a JSON map is.
+#[derive(Debug)]
+struct Changes<'d> {
+    default: &'d Value,
+    /// The entries of the last configuration.
+    entries: Map<String, Value>,
+    /// The parts of these entries that differ from the default. A key that only the default has is null.
+    changed: Map<String, Value>,
+}
+
+impl<'d> Changes<'d> {
+    /// Of a configuration without entries.
+    fn new(default: &'d Value) -> Self {
+        let mut changes = Self { default, entries: Map::new(), changed: Map::new() };
+        for key in default.as_object().into_iter().flat_map(Map::keys) {
+            changes.set(key, &Value::Null);
+        }
+        changes
+    }
+
+    /// Goes on to another configuration. Its entries are mostly those of the last one.
+    fn update(&mut self, entries: Map<String, Value>) {
+        let last = std::mem::replace(&mut self.entries, Map::new());
+        for (key, value) in &entries {
+            if last.get(key) != Some(value) {
+                self.set(key, value);
+            }
+        }
+        for key in last.keys().filter(|key| !entries.contains_key(*key)) {
+            self.set(key, &Value::Null);
+        }
+        self.entries = entries;
+    }
+
+    /// `value`: Null for an entry that the configuration does not have.
+    fn set(&mut self, key: &str, value: &Value) {
+        let (value, default) = (shortened(key, value), self.default.get(key).unwrap_or(&Value::Null));
+        if value == *default {
+            self.changed.remove(key);
+            return;
+        }
+        let mut changed = difference(&value, default);
+        if key == "stop" {
+            for (group, default) in GROUPS.iter() {
+                if let Some(value @ Value::Object(_)) = changed.get_mut(*group) {
+                    *value = difference(value, default);
+                }
+            }
+        }
+        self.changed.insert(key.to_owned(), changed);
     }
 }
 
@@ -71,12 +137,10 @@ struct Identity {
 }
 
 impl Identity {
-    /// `entries`: a JSON map. Its seed does not matter.
-    fn new(entries: Value) -> Option<Self> {
-        let Value::Object(mut after) = entries else { return None };
-        after.remove(Key::Seed.path());
-        let (before, after): (Map<_, _>, Map<_, _>) =
-            after.into_iter().partition(|(key, _)| key.as_str() < Key::Seed.path());
+    /// The seed in `entries` does not matter.
+    fn new(entries: &Map<String, Value>) -> Self {
+        let entries = entries.clone().into_iter().filter(|(key, _)| *key != Key::Seed.path());
+        let (before, after): (Map<_, _>, Map<_, _>) = entries.partition(|(key, _)| key.as_str() < Key::Seed.path());
         let is_first = before.is_empty();
         let [mut text, mut after] = [before, after].map(|entries| serde_json::to_vec(&entries).unwrap_or_default());
         // The texts of the two maps, without the braces between them.
@@ -84,7 +148,7 @@ impl Identity {
         after.drain(..1.min(after.len()));
         let mut before = blake3::Hasher::new();
         before.update(&NUMERICS.to_le_bytes()).update(&text);
-        Some(Self { before, is_first, after })
+        Self { before, is_first, after }
     }
 
     /// The first digits of a blake3 hash. `seed`: None if it is the default.
@@ -107,9 +171,8 @@ impl Identity {
     }
 }
 
-/// What the id is a hash of. Sources are replaced by the hashes of their content, and parts that are at their default are
-/// left out. Keys are sorted, because a JSON map is.
-fn identity(mut config: Value, default: &Value, data: &DataFacts, model: &ModelFacts) -> Value {
+/// The configuration with the hashes of its sources in their places.
+fn with_hashes(mut config: Value, data: &DataFacts, model: &ModelFacts) -> Value {
     if let Some(section) = config.get_mut("data") {
         replace(section, "train", &data.hash);
         // The hash of the data covers both files.
@@ -126,28 +189,23 @@ fn identity(mut config: Value, default: &Value, data: &DataFacts, model: &ModelF
     if let Some(section) = config.get_mut("model") {
         replace(section, "from", &model.hash);
     }
-    let mut changed = difference(&shortened(config), default);
-    if let Some(stop) = changed.get_mut("stop") {
-        for (group, default) in GROUPS.iter() {
-            if let Some(value @ Value::Object(_)) = stop.get_mut(*group) {
-                *value = difference(value, default);
+    config
+}
+
+/// An entry of a configuration without the parameters of schedules, augmentations and networks that are at their defaults.
+fn shortened(key: &str, value: &Value) -> Value {
+    if [Key::Scheduler, Key::Augmentation].iter().any(|structured| structured.is(key)) {
+        return in_short(key, value);
+    }
+    let mut value = value.clone();
+    if key == "model" {
+        for key in ["architecture", "extra"] {
+            if let Some(network) = value.get_mut(key) {
+                *network = in_short(&format!("model.{key}"), network);
             }
         }
     }
-    changed
-}
-
-/// The configuration without the parameters of schedules, augmentations and networks that are at their defaults.
-fn shortened(mut config: Value) -> Value {
-    for key in [Key::Scheduler, Key::Augmentation].map(Key::path) {
-        config[key] = in_short(key, &config[key]);
-    }
-    for key in ["architecture", "extra"] {
-        if let Some(network) = config.get_mut("model").and_then(|model| model.get_mut(key)) {
-            *network = in_short(&format!("model.{key}"), network);
-        }
-    }
-    config
+    value
 }
 
 /// The parts of `value` that differ from `default`. A key that only the default has is null.
@@ -194,7 +252,9 @@ mod tests {
     }
 
     fn of(config: &Value, default: &Value) -> Value {
-        identity(config.clone(), default, &data_facts(), &model_facts())
+        let mut changes = Changes::new(default);
+        changes.update(with_hashes(config.clone(), &data_facts(), &model_facts()).as_object().unwrap().clone());
+        changes.changed.into()
     }
 
     #[test]
@@ -216,7 +276,7 @@ mod tests {
     }
 
     fn hash(identity: &Value) -> TrialId {
-        Identity::new(identity.clone()).unwrap().id(identity[Key::Seed.path()].as_u64()).unwrap()
+        Identity::new(identity.as_object().unwrap()).id(identity[Key::Seed.path()].as_u64()).unwrap()
     }
 
     /// The same configuration as a later version would write it, with keys of its own at their defaults.
@@ -261,7 +321,7 @@ mod tests {
         for text in ["{}", r#"{"a":1}"#, r#"{"warmup":{"b":[0.1]}}"#, r#"{"a":1,"lr":3e-5,"seeds":2,"warmup":null}"#] {
             let mut entries: Value = serde_json::from_str(text).unwrap();
             for seed in [None, Some(7), Some(u64::MAX)] {
-                let id = Identity::new(entries.clone()).unwrap().id(seed).unwrap();
+                let id = Identity::new(entries.as_object().unwrap()).id(seed).unwrap();
                 entries.as_object_mut().unwrap().remove("seed");
                 if let Some(seed) = seed {
                     entries["seed"] = seed.into();
@@ -294,6 +354,20 @@ mod tests {
         assert_eq!(id("{file: test.csv, label: target}"), without);
         assert_ne!(id("0.1"), without);
         assert_ne!(id("0.1"), id("0.2"));
+    }
+
+    /// What was kept of the configuration before makes no difference.
+    #[test]
+    fn changes_depend_on_one_configuration() {
+        let configs = configs();
+        for (first, second) in configs.iter().flat_map(|first| configs.iter().map(move |second| (first, second))) {
+            let mut changes = Changes::new(&DEFAULT);
+            for config in [first, second] {
+                let config = with_hashes(config.clone(), &data_facts(), &model_facts());
+                changes.update(config.as_object().unwrap().clone());
+            }
+            assert_eq!(Value::Object(changes.changed), of(second, &DEFAULT), "{second} after {first}");
+        }
     }
 
     #[test]

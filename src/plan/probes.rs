@@ -120,7 +120,7 @@ fn trial(config: TrialConfig, facts: &Facts) -> Option<Trial> {
         let found = facts.augmentations.iter().find(|found| found.located == *method);
         found.map_or_else(|| method.clone(), |found| found.identity.clone())
     };
-    let id = Identities::default().id(&config, identity, data, &model)?;
+    let id = Identities::new().id(&config, identity, data, &model)?;
     Some(Trial { id, values, steps: config.steps(data.train_rows), config })
 }
 

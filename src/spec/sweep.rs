@@ -429,7 +429,7 @@ impl SweepSpec {
     }
 
     /// The configurations that the axes at, inside or around `paths` give, with all other axes at the base; then those of
-    /// `include`. Combinations that `exclude` removes by keys of `paths` alone are left out.
+    /// `include`, of which one stands for all that set none of `paths`. Combinations that `exclude` removes by keys of `paths` alone are left out.
     fn combinations(&self, paths: &[&str]) -> Vec<Combination<'_>> {
         let touches = |path: &str| paths.iter().any(|wanted| overlap(path, wanted));
         let within = |path: &str| paths.iter().any(|wanted| path.len() >= wanted.len() && overlap(path, wanted));
@@ -459,11 +459,15 @@ impl SweepSpec {
                 serde_json::to_value(&combination.config).is_ok_and(|json| exclude.matches(&json).next().is_none())
             });
         }
+        // All entries that set none of `paths` give the same. There may be 100,000 of them.
+        let mut has_base = false;
         for entry in &self.include {
             for repeat in self.repetitions(entry) {
                 let repeat = repeat.into_iter().flat_map(|choice| &choice.settings);
                 let settings: Vec<&Setting> = entry.settings().into_iter().chain(repeat).collect();
-                combinations.push(self.combine(settings.iter().copied()));
+                if settings.iter().any(|setting| touches(&setting.path)) || !std::mem::replace(&mut has_base, true) {
+                    combinations.push(self.combine(settings.iter().copied()));
+                }
             }
         }
         combinations
