@@ -25,7 +25,7 @@ use crate::search::SearchHistory;
 use crate::spec;
 use crate::state::SweepState;
 use crate::store::{self, Results, RunDir, StoreError};
-use crate::trial::{Device, Metric, Outcome, Status, TestRecord, TrialId};
+use crate::trial::{Device, Metric, Outcome, Status, TestRecord, TrialId, first_names};
 
 #[derive(Debug, Args)]
 pub(crate) struct StatusArguments {
@@ -47,7 +47,8 @@ pub(crate) fn status(arguments: &StatusArguments) -> Result<ExitCode, Failure> {
         Some(sweep) if arguments.verify => return verify(&SweepArguments::new(sweep, &arguments.results)),
         Some(sweep) => {
             let RecordedSweep { plan, dir, .. } = recorded_sweep(&SweepArguments::new(sweep, &arguments.results))?;
-            let removed = removed(&run::trials_out_of_plan(&plan, &dir)?);
+            let (all, first) = run::trials_out_of_plan(&plan, &dir)?;
+            let removed = removed(all, &first);
             let jobs = if arguments.queue { queue(&dir)? } else { String::new() };
             let sweep = run::survey(&plan, &dir)?;
             // A record that cannot be read costs a cell of the table.
@@ -240,13 +241,13 @@ fn best(sweep: &Sweep, search: &SearchHistory) -> String {
     least.map_or_else(String::new, |(number, _, value)| format!(", best {value:.3} (#{number})"))
 }
 
-/// A line about trials that an earlier version of the sweep had, if there are any.
-fn removed(trials: &[(TrialId, Status)]) -> String {
-    let named: Vec<String> = trials.iter().map(|(id, status)| format!("{id} {}", status.name())).collect();
-    if named.is_empty() {
+/// A line about the trials that an earlier version of the sweep had, if there are any. `first`: the first of them.
+fn removed(all: usize, first: &[(TrialId, Status)]) -> String {
+    let named = first.iter().map(|(id, status)| format!("{id} {}", status.name()));
+    if all == 0 {
         return String::new();
     }
-    format!("no longer in the sweep, results kept: {} ({})\n", count(named.len(), "trial"), named.join(", "))
+    format!("no longer in the sweep, results kept: {} ({})\n", count(all, "trial"), first_names(named, all))
 }
 
 /// A line about the last evaluation of the test set, and one about earlier ones.

@@ -9,7 +9,7 @@ use crate::event::Event;
 use crate::spec::Probing;
 use crate::state::{SweepState, TrialPhase, TrialState};
 use crate::store::{DamagedLine, RunDir, StoreError, TrialDir, read_curve};
-use crate::trial::{DiagnosticRow, EvalRow, MetricRow, Outcome, Status, TrialId};
+use crate::trial::{DiagnosticRow, EvalRow, MetricRow, Outcome, SHOWN_NAMES, Status, TrialId, first_names};
 
 /// Events that the journal lacks, and what the user should know.
 #[derive(Debug, Default)]
@@ -61,7 +61,11 @@ pub(super) fn reconcile(order: &RunOrder<'_>, dir: &RunDir, state: &SweepState) 
     }
     findings.warnings.extend(trials_out_of_plan(dir, state));
     let unknown = dir.unknown_entries();
-    findings.warnings.extend(unknown.iter().map(|entry| format!("{}: not a trial; left alone", entry.display())));
+    let shown = unknown.iter().take(SHOWN_NAMES);
+    findings.warnings.extend(shown.map(|entry| format!("{}: not a trial; left alone", entry.display())));
+    if let Some(more) = unknown.len().checked_sub(SHOWN_NAMES).filter(|more| *more > 0) {
+        findings.warnings.push(format!("{}: {more} more entries are not trials; left alone", dir.trials().display()));
+    }
     // Only this process may have workers now. Workers of an earlier parent end by themselves. This includes trials that
     // are no longer in the plan.
     let finished: HashSet<&TrialId> = findings.events.iter().filter_map(finished).collect();
@@ -138,15 +142,16 @@ fn recheck(
 
 /// A warning about trials that are no longer in the plan and whose results still exist.
 fn trials_out_of_plan(dir: &RunDir, state: &SweepState) -> Option<String> {
+    let there = dir.trials_there();
     let ids: Vec<&str> =
-        state.removed().map(|(id, _)| id).filter(|id| dir.trial(id).path().exists()).map(TrialId::as_str).collect();
+        state.removed().map(|(id, _)| id).filter(|id| there.contains(*id)).map(TrialId::as_str).collect();
     let (trials, are) = if ids.len() == 1 { ("trial", "is") } else { ("trials", "are") };
     (!ids.is_empty()).then(|| {
         format!(
             "{} {trials} in {} {are} no longer in the sweep: kept there, and left out of tables and figures ({})",
             ids.len(),
             dir.trials().display(),
-            ids.join(", ")
+            first_names(&ids, ids.len())
         )
     })
 }

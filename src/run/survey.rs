@@ -8,7 +8,7 @@ use crate::event::{Event, Record};
 use crate::plan::Plan;
 use crate::state::{SweepState, TrialPhase, TrialState};
 use crate::store::{RunDir, StoreError, TrialDir, read_curve, read_journal};
-use crate::trial::{DiagnosticRow, EvalRow, MetricRow, Outcome, Status, Trial, TrialId};
+use crate::trial::{DiagnosticRow, EvalRow, MetricRow, Outcome, SHOWN_NAMES, Status, Trial, TrialId};
 
 /// Every trial of the plan with its status and its curves. Takes no lock and changes nothing.
 ///
@@ -96,14 +96,18 @@ pub fn statuses(trials: &[TrialId], dir: &RunDir) -> Result<Vec<Status>, StoreEr
     trials.iter().map(of).collect()
 }
 
-/// Trials that earlier runs trained here and that are no longer in the plan, each with its status.
-pub fn trials_out_of_plan(plan: &Plan, dir: &RunDir) -> Result<Vec<(TrialId, Status)>, StoreError> {
+/// How many trials there are that earlier runs trained here and that are no longer in the plan; and the first of them, each with its
+/// status.
+pub fn trials_out_of_plan(plan: &Plan, dir: &RunDir) -> Result<(usize, Vec<(TrialId, Status)>), StoreError> {
     let journal = read_journal(&dir.journal())?;
     let state = SweepState::fold(&with_drawn(plan, &journal.records), &journal.records);
-    let there = state.removed().filter(|(id, _)| dir.trial(id).path().exists());
-    there
-        .map(|(id, known)| Ok((id.clone(), status_of(Some(known), outcome(&dir.trial(id))?.as_ref(), false))))
-        .collect()
+    let there = dir.trials_there();
+    let removed: Vec<_> = state.removed().filter(|(id, _)| there.contains(*id)).collect();
+    let first = removed.iter().take(SHOWN_NAMES);
+    let first = first
+        .map(|(id, known)| Ok(((*id).clone(), status_of(Some(known), outcome(&dir.trial(id))?.as_ref(), false))))
+        .collect::<Result<_, StoreError>>()?;
+    Ok((removed.len(), first))
 }
 
 /// The outcome in a trial's folder; a damaged one counts as none.
