@@ -21,7 +21,7 @@ use crate::trial::{
 /// The findings, most important first. At least one for every sweep.
 pub fn findings(sweep: &Sweep, study: &Study) -> Vec<Finding> {
     // Of runs that learned nothing, one is the best by chance, and its course means nothing.
-    let no_better = no_better_than_guessing(study);
+    let no_better = no_better_than_guessing(sweep, study);
     let learned = no_better.is_none();
     let found = [
         (FindingKind::Progress, progress(sweep, study)),
@@ -64,7 +64,7 @@ pub fn next(sweep: &Sweep, study: &Study) -> Option<Next> {
         return rescue(sweep, study);
     }
     // Among runs that learned nothing, the best is so by chance.
-    if learned_nothing(study) {
+    if learned_nothing(sweep, study) {
         return if memorises(study) { None } else { rescue(sweep, study) };
     }
     if let Some(edge) = edge(sweep, study) {
@@ -102,11 +102,14 @@ pub fn next(sweep: &Sweep, study: &Study) -> Option<Next> {
 }
 
 /// Whether no configuration is clearly better on the evaluation set than a guess, in a sweep that has ended.
-fn learned_nothing(study: &Study) -> bool {
+fn learned_nothing(sweep: &Sweep, study: &Study) -> bool {
     // A model may know the classes and be over-confident.
     let ended = !study.shapes.contains(&Shape::Unfinished) && !study.shapes.contains(&Shape::Overconfident);
     let lowest = lowest(study).filter(|(config, _)| !matches!(config.shape, Shape::StillImproving { .. }));
-    ended && lowest.zip(study.chance).is_some_and(|((_, level), chance)| level > limit::NO_BETTER * chance)
+    let at_chance = lowest.zip(study.chance).is_some_and(|((_, level), chance)| level > limit::NO_BETTER * chance);
+    // In a sweep that ranks by a score, the score decides.
+    let mut survivors = sweep.runs.iter().zip(&study.shapes).filter(|(_, shape)| shape.survived());
+    ended && at_chance && !survivors.any(|(run, _)| run.measured().scores_above_guessing())
 }
 
 /// The configuration with the lowest evaluation loss, which need not be the best by another metric, and that loss.
@@ -123,7 +126,7 @@ fn memorises(study: &Study) -> bool {
 
 /// Whether the next experiment is another learning rate, because no configuration learned anything.
 pub fn asks_for_other_rates(sweep: &Sweep, study: &Study) -> bool {
-    learned_nothing(study) && !memorises(study) && rescue(sweep, study).is_some()
+    learned_nothing(sweep, study) && !memorises(study) && rescue(sweep, study).is_some()
 }
 
 /// More seeds, where they would separate configurations.
@@ -187,8 +190,8 @@ fn data(study: &Study) -> Option<String> {
 }
 
 /// What takes the place of the best configuration where none learned anything.
-fn no_better_than_guessing(study: &Study) -> Option<String> {
-    let (config, level) = lowest(study).filter(|_| learned_nothing(study))?;
+fn no_better_than_guessing(sweep: &Sweep, study: &Study) -> Option<String> {
+    let (config, level) = lowest(study).filter(|_| learned_nothing(sweep, study))?;
     Some(format!(
         "No configuration is clearly better than guessing on the evaluation set: the lowest eval loss of a usable model is {level:.3} ({}), and guessing \
          has {:.3}.",
@@ -434,7 +437,7 @@ fn of_its_arm<'a>(sweep: &'a Sweep, config: &Config, axis: &'a Axis) -> Box<dyn 
 /// The learning rate, or another numeric axis, whose best is at an end with something beyond it.
 fn edge<'a>(sweep: &'a Sweep, study: &Study) -> Option<Edge<'a>> {
     // While values are untried, or nothing is learned with any of them, an edge of the tried values means nothing.
-    if sweep.runs.iter().any(|run| !run.status.is_over()) || learned_nothing(study) {
+    if sweep.runs.iter().any(|run| !run.status.is_over()) || learned_nothing(sweep, study) {
         return None;
     }
     let best = study.best()?;
@@ -476,6 +479,9 @@ fn rescue(sweep: &Sweep, study: &Study) -> Option<Next> {
     let mut causes = study.diagnoses.iter().filter_map(Diagnosis::cause);
     let rates = || sweep.runs.iter().map(|run| run.trial.config.lr).filter(|lr| *lr > 0.0);
     let (least, greatest) = (rates().reduce(f64::min)?, rates().reduce(f64::max)?);
+    if let Some(longer) = without_patience(sweep) {
+        return Some(longer);
+    }
     let (reason, values) = if is_mostly_too_low(study) {
         let reason = "no configuration learned anything at learning rates that are too low: try higher ones";
         (reason, [greatest, 3.0 * greatest, 10.0 * greatest])
@@ -495,6 +501,20 @@ fn rescue(sweep: &Sweep, study: &Study) -> Option<Next> {
         format!("grid: {{lr: [{low}, {middle}, {high}]}}")
     };
     Some(Next { reason: reason.into(), line })
+}
+
+/// Longer trials, where patience ended each of them in the first half of its steps.
+fn without_patience(sweep: &Sweep) -> Option<Next> {
+    let is_early = |run: &Run| {
+        let by_patience = run.outcome.as_ref().is_some_and(|outcome| !outcome.is_outdone());
+        run.status == Status::Stopped && by_patience && 2 * run.measured().end() < run.trial.steps
+    };
+    let patience = sweep.runs.first()?.trial.config.stop.patience.as_ref()?;
+    sweep.runs.iter().all(is_early).then(|| Next {
+        reason: "`stop.patience` ended every trial in the first half of its steps, before any had learned: wait longer"
+            .into(),
+        line: format!("stop: {{patience: {{evals: {}}}}}", 3 * patience.evals),
+    })
 }
 
 fn written(level: Level, noun: &str) -> String {

@@ -125,29 +125,34 @@ impl<'a> Measured<'a> {
     }
 
     /// Whether the last scores put the classes in order far better than guessing, and the evaluation loss is lowest at the end. Such
-    /// a run learns, although its loss has not come below guessing yet. In a sweep that ranks by a score, better than guessing
-    /// is enough: the loss is not what its trials are compared by.
+    /// a run learns, although its loss has not come below guessing yet.
     pub fn learns_to_rank(&self) -> bool {
-        let by_score = self.config.is_some_and(|config| config.metric != Metric::EvalLoss);
         let ranks =
             |last: &[Point; 3]| last.iter().map(|point| point.y).sum::<f64>() / last.len() as f64 >= limit::RANKS;
         let lowest_last = |last: &Point| self.eval.iter().all(|point| last.y <= point.y);
-        let far_better = self.auroc.last_chunk::<3>().is_some_and(ranks);
-        (far_better || by_score && self.ranks_above_guessing()) && self.eval.last().is_some_and(lowest_last)
+        self.auroc.last_chunk::<3>().is_some_and(ranks) && self.eval.last().is_some_and(lowest_last)
     }
 
-    /// Whether the last scores put the classes in order better than guesses do, by more than two standard errors of a guess. On
-    /// unequal classes a model may know that much and answer worse than one that always names the largest class.
+    /// Whether the last scores put the classes in order better than guesses do, by more than two standard errors of a guess, and
+    /// better than the untrained model. On unequal classes a model may know that much and answer worse than one that always
+    /// names the largest class.
     pub fn ranks_above_guessing(&self) -> bool {
         let n = self.eval_size().unwrap_or(limit::FEW_EXAMPLES) as f64;
-        let rare = self.eval_prior.iter().copied().filter(|share| *share > 0.0 && *share < 1.0);
+        let shares = self.eval_prior.iter().copied().filter(|share| *share > 0.0 && *share < 1.0);
         // Hanley and McNeil 1982, for scores that know nothing of the classes.
         let error = |share: f64| ((n + 1.0) / (12.0 * n * share * n * (1.0 - share))).sqrt();
-        let errors: Vec<f64> = rare.map(error).collect();
-        let margin = 2.0 * errors.iter().sum::<f64>() / errors.len() as f64;
-        self.auroc
-            .last_chunk::<3>()
-            .is_some_and(|last| last.iter().map(|point| point.y).sum::<f64>() / 3.0 > 0.5 + margin)
+        let errors: Vec<f64> = shares.map(error).collect();
+        let error = errors.iter().sum::<f64>() / errors.len() as f64;
+        let (Some(first), Some(last)) = (self.auroc.first(), self.auroc.last_chunk::<3>()) else { return false };
+        let mean = last.iter().map(|point| point.y).sum::<f64>() / last.len() as f64;
+        // The random head of an untrained model may already lean one way.
+        mean > 0.5 + 2.0 * error && mean > first.y + error
+    }
+
+    /// Whether the trial is compared by a score, and its scores are better than guesses. Then its loss alone does not say that it
+    /// has learned nothing.
+    pub fn scores_above_guessing(&self) -> bool {
+        self.config.is_some_and(|config| config.metric != Metric::EvalLoss) && self.ranks_above_guessing()
     }
 
     /// Number of evaluation examples, where known.

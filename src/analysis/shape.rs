@@ -225,7 +225,8 @@ fn against_chance(measured: &Measured<'_>, points: &[Point], smoothed: &[Point],
     // If the training set is memorised, a high evaluation loss is overfitting, even from the first evaluation.
     let knows_something = above_majority || measured.ranks_above_guessing();
     let memorised = knows_something && measured.probe.last().is_some_and(|last| last.y < MEMORISED * chance);
-    if end.y < limit::AT_PRIOR * chance || learned_something || memorised || is_on_its_way(points, smoothed, chance) {
+    let is_known_to_learn = learned_something || memorised || measured.scores_above_guessing();
+    if end.y < limit::AT_PRIOR * chance || is_known_to_learn || is_on_its_way(points, smoothed, chance) {
         return None;
     }
     if is_surely_above(measured, &accuracies, majority) {

@@ -67,7 +67,7 @@ pub fn verdicts(measured: &Measured<'_>, status: Status) -> Vec<Verdict> {
 mod tests {
     use super::*;
     use crate::analysis::measured::LEAST_DELTA;
-    use crate::trial::{EvalRow, MetricRow, Scores, VerdictKind};
+    use crate::trial::{EvalRow, Metric, MetricRow, Scores, TrialConfig, VerdictKind};
 
     fn evals(rows: &[(f32, f32)]) -> Vec<EvalRow> {
         let row = |(i, &(eval_loss, accuracy)): (usize, &(f32, f32))| EvalRow {
@@ -136,22 +136,30 @@ mod tests {
     }
 
     /// On unequal classes a model that has memorised its training set may answer worse than the majority class, and order the
-    /// examples better than a guess. It is the best of a sweep that ranks by the F1 score.
+    /// examples better than a guess. In a sweep that ranks by a score, the order alone shows that it has learned.
     #[test]
     fn what_ranks_better_than_a_guess_is_not_stuck() {
-        let shape = |auroc: f64| {
+        let shape = |auroc: f32, train: f32, metric: Metric| {
             let mut rows = evals(&[(1.11, 0.5), (1.0, 0.5), (1.2, 0.46), (1.5, 0.46), (1.7, 0.46), (1.75, 0.46)]);
             for row in &mut rows {
-                row.train_probe_loss = 0.001;
-                row.scores.auroc = Some(auroc as f32);
+                row.train_probe_loss = train;
+                row.scores.auroc = Some(if row.step == 0 { 0.5 } else { auroc });
             }
-            let prior = [0.25, 0.2, 0.55];
-            let measured =
-                Measured { eval_prior: &prior, eval_examples: Some(400), steps: 60, ..Measured::of(&[], &rows) };
+            let config = TrialConfig { metric, ..TrialConfig::default() };
+            let measured = Measured {
+                eval_prior: &[0.25, 0.2, 0.55],
+                eval_examples: Some(400),
+                steps: 60,
+                config: Some(&config),
+                ..Measured::of(&[], &rows)
+            };
             diagnose(&measured, Status::Finished, LEAST_DELTA).shape
         };
-        assert!(matches!(shape(0.63), Shape::Overfits { .. }));
-        assert_eq!(shape(0.52), Shape::Stuck, "within the error of a guess");
+        assert!(matches!(shape(0.63, 0.001, Metric::EvalLoss), Shape::Overfits { .. }));
+        assert_eq!(shape(0.52, 0.001, Metric::EvalLoss), Shape::Stuck, "within the error of a guess");
+        assert_eq!(shape(0.63, 1.0, Metric::EvalLoss), Shape::Stuck, "its loss says so");
+        assert!(!shape(0.63, 1.0, Metric::MacroF1).failed(), "its loss is not what counts");
+        assert_eq!(shape(0.52, 1.0, Metric::MacroF1), Shape::Stuck);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::super::refine::refine;
 use super::super::synthetic;
 use super::*;
-use crate::trial::Status;
+use crate::trial::{Patience, Status};
 
 fn words(sweep: &Sweep) -> String {
     words_of(sweep, &Study::of(sweep))
@@ -98,6 +98,28 @@ fn stuck_trials_are_followed_by_rates_that_their_cause_asks_for() {
     assert!(stuck(drawn).ends_with("space: {lr: {log: [0.001, 0.01]}}"));
     insta::assert_snapshot!(stuck_at(&["1e-2", "2e-2"]), @"no configuration learned anything: try lower learning rates with a warm-up grid: {lr: [0.001, 0.0033, 0.01]}");
     insta::assert_snapshot!(stuck_at(&["3e-5", "1e-4"]), @"no configuration learned anything, and the curves do not say whether the learning rate is to blame: try lower and higher ones grid: {lr: [3e-6, 5.5e-5, 0.001]}");
+}
+
+/// Trials that patience ended early say nothing of other learning rates.
+#[test]
+fn impatience_is_followed_by_longer_trials() {
+    let mut sweep = synthetic::sweep("s", &[synthetic::axis("lr", &["1e-3", "5e-3"])], 100);
+    for run in &mut sweep.runs {
+        run.diagnostics.clear();
+        run.status = Status::Stopped;
+        run.trial.steps = 1000;
+        run.trial.config.stop.patience = Some(Patience { evals: 4, ..Patience::default() });
+        run.metrics.iter_mut().for_each(|row| row.train_loss = 0.693);
+        run.evals.iter_mut().for_each(|row| (row.eval_loss, row.accuracy) = (0.693, 0.5));
+        run.outcome.iter_mut().for_each(|outcome| {
+            outcome.status = Status::Stopped;
+            (outcome.class_prior, outcome.eval_prior) = (vec![0.5, 0.5], vec![0.5, 0.5]);
+        });
+    }
+    let line = |sweep: &Sweep| next(sweep, &Study::of(sweep)).map(|next| next.line).unwrap_or_default();
+    assert_eq!(line(&sweep), "stop: {patience: {evals: 12}}");
+    sweep.runs[0].status = Status::Finished;
+    assert!(line(&sweep).starts_with("grid: {lr: "), "one of them was not stopped");
 }
 
 /// All three rates leave the loss within 5 % of a guess. The greatest has the lowest one, by chance.

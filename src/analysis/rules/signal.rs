@@ -163,7 +163,8 @@ pub fn explode(case: &Case<'_>) -> Option<Verdict> {
 
 /// `PRIOR_STUCK`: the training loss never leaves the level of guessing.
 pub fn prior_stuck(case: &Case<'_>) -> Option<Verdict> {
-    if case.shape == Shape::Overconfident || case.measured.learns_to_rank() {
+    let ranks = case.measured.learns_to_rank() || case.measured.scores_above_guessing();
+    if case.shape == Shape::Overconfident || ranks {
         return None;
     }
     let nats = case.chance?;

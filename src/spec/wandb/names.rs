@@ -134,6 +134,12 @@ pub(super) fn value(path: &str, text: &str) -> Option<String> {
         _ => return None,
     };
     let plain = text.to_lowercase().replace('-', "_");
-    let plain = if plain.starts_with("adamw") { "adamw" } else { plain.as_str() };
+    let plain = match plain.as_str() {
+        // Every schedule has a warm-up here.
+        "constant_with_warmup" => "constant",
+        "reduce_lr_on_plateau" => "reduce_on_plateau",
+        adamw if adamw.starts_with("adamw") => "adamw",
+        plain => plain,
+    };
     (names.contains(&plain) && plain != text).then(|| plain.to_owned())
 }

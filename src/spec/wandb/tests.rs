@@ -97,6 +97,15 @@ fn ends_of_whole_ranges_that_are_not_whole_are_noted() {
 }
 
 #[test]
+fn schedules_have_our_names() {
+    let text =
+        "method: random\nparameters: {lr_scheduler_type: {values: [constant_with_warmup, reduce_lr_on_plateau]}}";
+    let translated = translated(text, &[], &[]);
+    assert!(translated.contains("scheduler: [constant, reduce_on_plateau]"), "{translated}");
+    assert!(translated.contains("`constant_with_warmup` is `constant`"), "{translated}");
+}
+
+#[test]
 fn steps_of_one_without_q() {
     let text = "method: random\nparameters: {max_grad_norm: {distribution: q_uniform, min: 0.5, max: 3.5}}";
     let translated = translated(text, &[], &[]);
