@@ -20,7 +20,7 @@ use crate::event::{Event, JobState};
 use crate::exec::job_states;
 use crate::plan::{Difference, SearchPlan, expand_after};
 use crate::report::count;
-use crate::run::{self, QueuedTrial};
+use crate::run::{self, QueuedTrial, RemovedTrials};
 use crate::search::SearchHistory;
 use crate::spec;
 use crate::state::SweepState;
@@ -47,15 +47,17 @@ pub(crate) fn status(arguments: &StatusArguments) -> Result<ExitCode, Failure> {
         Some(sweep) if arguments.verify => return verify(&SweepArguments::new(sweep, &arguments.results)),
         Some(sweep) => {
             let RecordedSweep { plan, dir, .. } = recorded_sweep(&SweepArguments::new(sweep, &arguments.results))?;
-            let (all, first) = run::trials_out_of_plan(&plan, &dir)?;
-            let removed = removed(all, &first);
+            let (sweep, removed) = run::survey_with_removed(&plan, &dir)?;
             let jobs = if arguments.queue { queue(&dir)? } else { String::new() };
-            let sweep = run::survey(&plan, &dir)?;
             // A record that cannot be read costs a cell of the table.
             let device =
                 |run: &Run| dir.trial(&run.trial.id).record().ok().flatten().map(|record| record.made_by.device);
             let devices: Vec<Option<Device>> = sweep.runs.iter().map(device).collect();
-            trials(&sweep, &devices) + &removed + &test_set(&dir.test_record()?) + &jobs + &without_room(&dir)
+            trials(&sweep, &devices)
+                + &removed_line(&removed)
+                + &test_set(&dir.test_record()?)
+                + &jobs
+                + &without_room(&dir)
         }
         None => all_sweeps(&Results::new(&arguments.results)?),
     };
@@ -241,13 +243,14 @@ fn best(sweep: &Sweep, search: &SearchHistory) -> String {
     least.map_or_else(String::new, |(number, _, value)| format!(", best {value:.3} (#{number})"))
 }
 
-/// A line about the trials that an earlier version of the sweep had, if there are any. `first`: the first of them.
-fn removed(all: usize, first: &[(TrialId, Status)]) -> String {
-    let named = first.iter().map(|(id, status)| format!("{id} {}", status.name()));
-    if all == 0 {
+/// A line about the trials that an earlier version of the sweep had, if there are any.
+fn removed_line(removed: &RemovedTrials) -> String {
+    if removed.count == 0 {
         return String::new();
     }
-    format!("no longer in the sweep, results kept: {} ({})\n", count(all, "trial"), first_names(named, all))
+    let named = removed.first.iter().map(|(id, status)| format!("{id} {}", status.name()));
+    let (trials, names) = (count(removed.count, "trial"), first_names(named, removed.count));
+    format!("no longer in the sweep, results kept: {trials} ({names})\n")
 }
 
 /// A line about the last evaluation of the test set, and one about earlier ones.

@@ -15,7 +15,18 @@ use crate::trial::{DiagnosticRow, EvalRow, MetricRow, Outcome, SHOWN_NAMES, Stat
 /// The folders of the trials decide which have ended, and the journal which have failed. A trial runs only while the process
 /// that claimed it is alive.
 pub fn survey(plan: &Plan, dir: &RunDir) -> Result<Sweep, StoreError> {
-    look(plan, dir, Vec::new())
+    let records = read_journal(&dir.journal())?.records;
+    let plan = &with_drawn(plan, &records);
+    look(plan, &SweepState::fold(plan, &records), &records, dir, Vec::new())
+}
+
+/// As [`survey`], with the trials that have left the sweep.
+pub fn survey_with_removed(plan: &Plan, dir: &RunDir) -> Result<(Sweep, RemovedTrials), StoreError> {
+    let records = read_journal(&dir.journal())?.records;
+    let plan = &with_drawn(plan, &records);
+    let state = SweepState::fold(plan, &records);
+    let removed = RemovedTrials::find(&state, dir)?;
+    Ok((look(plan, &state, &records, dir, Vec::new())?, removed))
 }
 
 /// Looks at the same folder many times. An ended trial is read once: its files do not change.
@@ -28,18 +39,23 @@ impl Surveyor {
     /// As [`survey`].
     pub fn look(&mut self, plan: &Plan, dir: &RunDir) -> Result<&Sweep, StoreError> {
         let seen = self.sweep.take().map(|sweep| sweep.runs).unwrap_or_default();
-        Ok(self.sweep.insert(look(plan, dir, seen)?))
+        let records = read_journal(&dir.journal())?.records;
+        let plan = &with_drawn(plan, &records);
+        Ok(self.sweep.insert(look(plan, &SweepState::fold(plan, &records), &records, dir, seen)?))
     }
 }
 
-/// `seen`: the result of an earlier look.
-fn look(plan: &Plan, dir: &RunDir, seen: Vec<Run>) -> Result<Sweep, StoreError> {
+/// `plan`: with what a search has drawn. `state`: that of `records`. `seen`: the result of an earlier look.
+fn look(
+    plan: &Plan,
+    state: &SweepState,
+    records: &[Record],
+    dir: &RunDir,
+    seen: Vec<Run>,
+) -> Result<Sweep, StoreError> {
     let ended = seen.into_iter().filter(|run| run.outcome.is_some());
     let mut ended: HashMap<TrialId, Run> = ended.map(|run| (run.trial.id.clone(), run)).collect();
-    let journal = read_journal(&dir.journal())?;
-    let plan = &with_drawn(plan, &journal.records);
-    let state = SweepState::fold(plan, &journal.records);
-    let alive = is_running(&state, dir);
+    let alive = is_running(state, dir);
     let there = dir.trials_there();
     let mut runs = Vec::with_capacity(plan.trials.len());
     for trial in &plan.trials {
@@ -53,7 +69,7 @@ fn look(plan: &Plan, dir: &RunDir, seen: Vec<Run>) -> Result<Sweep, StoreError> 
     }
     let mut search = plan.search.clone();
     if let Some(search) = &mut search {
-        search.ended = Event::search_end(&journal.records).map(str::to_owned);
+        search.ended = Event::search_end(records).map(str::to_owned);
     }
     Ok(Sweep { name: plan.name.clone(), axes: plan.axes.clone(), search, runs })
 }
@@ -96,18 +112,24 @@ pub fn statuses(trials: &[TrialId], dir: &RunDir) -> Result<Vec<Status>, StoreEr
     trials.iter().map(of).collect()
 }
 
-/// How many trials there are that earlier runs trained here and that are no longer in the plan; and the first of them, each with its
-/// status.
-pub fn trials_out_of_plan(plan: &Plan, dir: &RunDir) -> Result<(usize, Vec<(TrialId, Status)>), StoreError> {
-    let journal = read_journal(&dir.journal())?;
-    let state = SweepState::fold(&with_drawn(plan, &journal.records), &journal.records);
-    let there = dir.trials_there();
-    let removed: Vec<_> = state.removed().filter(|(id, _)| there.contains(*id)).collect();
-    let first = removed.iter().take(SHOWN_NAMES);
-    let first = first
-        .map(|(id, known)| Ok(((*id).clone(), status_of(Some(known), outcome(&dir.trial(id))?.as_ref(), false))))
-        .collect::<Result<_, StoreError>>()?;
-    Ok((removed.len(), first))
+/// Trials that earlier runs trained in the folder of a sweep and that are no longer in its plan.
+#[derive(Debug)]
+pub struct RemovedTrials {
+    pub count: usize,
+    /// The first [`SHOWN_NAMES`] of them, each with its status.
+    pub first: Vec<(TrialId, Status)>,
+}
+
+impl RemovedTrials {
+    fn find(state: &SweepState, dir: &RunDir) -> Result<Self, StoreError> {
+        let there = dir.trials_there();
+        let removed: Vec<_> = state.removed().filter(|(id, _)| there.contains(*id)).collect();
+        let first = removed.iter().take(SHOWN_NAMES).map(|(id, known)| {
+            let outcome = outcome(&dir.trial(id))?;
+            Ok(((*id).clone(), status_of(Some(known), outcome.as_ref(), false)))
+        });
+        Ok(Self { count: removed.len(), first: first.collect::<Result<_, StoreError>>()? })
+    }
 }
 
 /// The outcome in a trial's folder; a damaged one counts as none.
