@@ -24,6 +24,8 @@ pub struct Measured<'a> {
     pub accuracy: Vec<Point>,
     /// Area under the ROC curve, where it was measured.
     pub auroc: Vec<Point>,
+    /// Matthews correlation coefficient, where it was measured: 0 for every guess.
+    pub mcc: Vec<Point>,
     /// Loss of a fixed set of training examples without augmentation and dropout.
     pub probe: Vec<Point>,
     pub diagnostics: &'a [DiagnosticRow],
@@ -88,6 +90,7 @@ impl<'a> Measured<'a> {
             tokens: metric(|row| row.tokens as f64),
             eval: curve::eval_loss(evals),
             accuracy: eval(|row| f64::from(row.accuracy)).into_iter().filter(|point| !point.y.is_nan()).collect(),
+            mcc: evals.iter().filter_map(|row| Some(point(row.step, f64::from(row.scores.mcc?)))).collect(),
             auroc: evals.iter().filter_map(|row| Some(point(row.step, f64::from(row.scores.auroc?)))).collect(),
             probe: eval(|row| f64::from(row.train_probe_loss)),
             ..Self::default()
@@ -149,10 +152,17 @@ impl<'a> Measured<'a> {
         mean > 0.5 + 2.0 * error && mean > first.y + error
     }
 
-    /// Whether the trial is compared by a score, and its scores are better than guesses. Then its loss alone does not say that it
-    /// has learned nothing.
+    /// Whether the trial is compared by a score, and its answers are better than guesses: in the last evaluations by two standard
+    /// errors, or in the best one, whose weights are kept, by four. Then its loss alone does not say that it has learned nothing.
     pub fn scores_above_guessing(&self) -> bool {
-        self.config.is_some_and(|config| config.metric != Metric::EvalLoss) && self.ranks_above_guessing()
+        if self.config.is_none_or(|config| config.metric == Metric::EvalLoss) {
+            return false;
+        }
+        let error = (self.eval_size().unwrap_or(limit::FEW_EXAMPLES) as f64).sqrt().recip();
+        let last = self.mcc.last_chunk::<3>().map(|last| last.iter().map(|point| point.y).sum::<f64>() / 3.0);
+        let best = self.mcc.iter().map(|point| point.y).reduce(f64::max);
+        let answers = last.is_some_and(|mean| mean > 2.0 * error) || best.is_some_and(|best| best > 4.0 * error);
+        answers || self.ranks_above_guessing()
     }
 
     /// Number of evaluation examples, where known.

@@ -162,6 +162,35 @@ mod tests {
         assert_eq!(shape(0.52, 1.0, Metric::MacroF1), Shape::Stuck);
     }
 
+    /// The loss of an over-confident model is far above guessing. The answers of its best evaluation, whose weights are kept, are
+    /// not those of a guess.
+    #[test]
+    fn answers_better_than_guesses_are_not_stuck_where_a_score_counts() {
+        let shape = |mcc: [f32; 6], metric: Metric| {
+            let mut rows = evals(&[(0.49, 0.86), (2.0, 0.86), (9.0, 0.86), (18.8, 0.87), (15.0, 0.86), (14.0, 0.86)]);
+            for (row, mcc) in rows.iter_mut().zip(mcc) {
+                row.scores.mcc = Some(mcc);
+            }
+            let config = TrialConfig { metric, ..TrialConfig::default() };
+            let measured = Measured {
+                eval_prior: &[0.87, 0.08, 0.05],
+                eval_examples: Some(120),
+                steps: 60,
+                config: Some(&config),
+                ..Measured::of(&[], &rows)
+            };
+            diagnose(&measured, Status::Finished, LEAST_DELTA).shape
+        };
+        let steady = [0.0, 0.1, 0.2, 0.3, 0.3, 0.3];
+        assert_eq!(shape(steady, Metric::EvalLoss), Shape::Stuck, "its loss is what counts");
+        assert!(!shape(steady, Metric::Accuracy).failed());
+        assert!(
+            !shape([0.0, 0.1, 0.5, 0.0, 0.0, 0.0], Metric::MacroF1).failed(),
+            "one evaluation, far beyond its error"
+        );
+        assert_eq!(shape([0.0, 0.1, 0.2, 0.0, 0.0, 0.0], Metric::MacroF1), Shape::Stuck);
+    }
+
     #[test]
     fn the_words() {
         let flat = [(0.70, 0.5), (0.45, 0.7), (0.36, 0.8), (0.31, 0.85), (0.3, 0.86), (0.3, 0.86), (0.3, 0.86)];

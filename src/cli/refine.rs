@@ -57,7 +57,11 @@ pub(crate) fn refine(arguments: &RefineArguments) -> Result<ExitCode, Failure> {
     };
     let Some(mut decisions) = decide(&sweep, &study, &tied) else {
         let hint = next(&sweep, &study).map_or_else(String::new, |next| format!(": {} ({})", next.reason, next.line));
-        return Err(Failure::input(format!("{}: no trial has produced a usable model yet{hint}", sweep.name)));
+        let what = match study.best() {
+            Some(_) => "no configuration is clearly better than guessing, so that there is nothing to narrow",
+            None => "no trial has produced a usable model yet",
+        };
+        return Err(Failure::input(format!("{}: {what}{hint}", sweep.name)));
     };
     let undrawn = sweep.undrawn();
     let open = sweep.runs.iter().filter(|run| !run.status.is_over()).count() + undrawn;

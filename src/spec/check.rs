@@ -157,8 +157,13 @@ pub(super) struct SearchPlaces {
     pub search: Option<Place>,
 }
 
-/// What does not go together with a search.
-pub(super) fn search(places: SearchPlaces, drawn: &DrawnSpace, factors: &[Factor], fixed: &[Setting]) -> Vec<Problem> {
+/// What does not go together with a search. `undrawable`: keys of the section whose ranges or lists have mistakes.
+pub(super) fn search(
+    places: SearchPlaces,
+    (drawn, undrawable): (&DrawnSpace, &[(String, Place)]),
+    factors: &[Factor],
+    fixed: &[Setting],
+) -> Vec<Problem> {
     let mut problems = Vec::new();
     if let (None, Some(place)) = (places.space, places.search) {
         let hint = "add one, such as `space: {lr: {log: [1e-6, 1e-3]}}`";
@@ -174,21 +179,23 @@ pub(super) fn search(places: SearchPlaces, drawn: &DrawnSpace, factors: &[Factor
             );
         }
     }
-    for (drawn, axis) in drawn.keys.iter().zip(&drawn.factors) {
-        let elsewhere = factors.iter().flat_map(|factor| &factor.keys).find(|key| key.path == drawn.path);
+    let valid =
+        drawn.keys.iter().zip(&drawn.factors).map(|(key, axis)| (key.path.as_str(), key.place, axis.keys.as_slice()));
+    let others = undrawable.iter().map(|(path, place)| (path.as_str(), *place, &[][..]));
+    for (path, place, axis) in valid.chain(others) {
+        let elsewhere = factors.iter().flat_map(|factor| &factor.keys).find(|key| key.path == path);
         if let Some(axis) = elsewhere {
             let hint = format!("it is on the grid in line {}; keep one of the two", axis.place.line());
-            problems.push(Problem::new(drawn.place, format!("`{}` is drawn and on the grid", drawn.path)).hint(hint));
+            problems.push(Problem::new(place, format!("`{path}` is drawn and on the grid")).hint(hint));
         }
-        let is_replaced =
-            |fixed: &&Setting| fixed.path == drawn.path || axis.keys.iter().any(|key| key.replaces(&fixed.path));
+        let is_replaced = |fixed: &&Setting| fixed.path == path || axis.iter().any(|key| key.replaces(&fixed.path));
         if let Some(fixed) = fixed.iter().filter(|fixed| !fixed.key_place.is_override()).find(is_replaced) {
             let hint = format!("it is fixed in line {}; keep one of the two", fixed.key_place.line());
-            problems.push(Problem::new(drawn.place, format!("`{}` is drawn and fixed", fixed.path)).hint(hint));
+            problems.push(Problem::new(place, format!("`{}` is drawn and fixed", fixed.path)).hint(hint));
         }
-        if Key::Seed.is(&drawn.path) {
+        if Key::Seed.is(path) {
             let hint = "`seeds: [1, 2, 3]` at the top level repeats each configuration";
-            problems.push(Problem::new(drawn.place, "`seed` cannot be drawn").hint(hint));
+            problems.push(Problem::new(place, "`seed` cannot be drawn").hint(hint));
         }
     }
     problems

@@ -55,6 +55,11 @@ search: {sampler: bayes, metric: loss, n_trials: 9, trials: unlimited, goal: min
 #[test]
 fn searches_that_cannot_be() {
     assert_snapshot!(mistakes("search: {trials: 9}"));
+    // A key with a mistake in its range is also held against the rest of the file.
+    let both = mistakes("lr: 1e-3\ngrid: {warmup: [0, 0.1]}\nspace: {lr: {log: [0, 1e-3]}, warmup: {uniform: [1, 0]}}");
+    for what in ["`lr` is drawn and fixed", "`warmup` is drawn and on the grid"] {
+        assert!(both.contains(what), "{both}");
+    }
     assert_snapshot!(mistakes("space: {data.max_length: {int: [16, 64]}, lr: {log: [1e-5, 1e-4], step: 2}}"));
     assert_snapshot!(mistakes("space: {data: [{train: embedded:tweets, limit: {int: [10, 50]}}]}"));
     assert_snapshot!(mistakes("space: {lr: {log: [1e-5, 1e-4]}}\nzip: {warmup: [0, 0.1], epochs: [1, 2]}"));

@@ -165,6 +165,8 @@ pub(super) struct Reader {
     pub include: Vec<Entry>,
     pub exclude: Vec<Entry>,
     pub drawn: DrawnSpace,
+    /// Keys of `space` whose ranges or lists have mistakes.
+    pub undrawable: Vec<(String, Place)>,
     pub search: SearchConfig,
     pub search_seen: Vec<(String, Place)>,
     /// The places of the sections `space` and `search`.
@@ -478,7 +480,7 @@ impl Reader {
         self.errors.extend(arm_checks::beside_search(self.arms_place, self.space_place));
         self.warnings.extend(arm_checks::one_rate(self.arms_place, &self.arms, &self.factors));
         let places = check::SearchPlaces { space: self.space_place, search: self.search_place };
-        self.errors.extend(check::search(places, &self.drawn, &self.factors, &self.fixed));
+        self.errors.extend(check::search(places, (&self.drawn, &self.undrawable), &self.factors, &self.fixed));
         let trials_place = self.search_seen.iter().find(|(seen, _)| seen == "trials").map(|(_, place)| *place);
         if self.search.time.is_some() && trials_place.is_none() {
             self.search.trials = self.run.max_trials as u64;

@@ -263,6 +263,9 @@ impl Reader {
         let has_maps = items.is_some_and(|items| items.iter().any(|item| item.text().is_none()));
         let path = resolved.scalar_path().filter(|_| !has_maps).unwrap_or(&resolved.path).to_owned();
         self.drawn_key(&path, key, value);
+        if self.drawn.keys.iter().all(|drawn| drawn.path != path) {
+            self.undrawable.push((path, key.place));
+        }
         self.mark_uncertain_since(before, key);
     }
 

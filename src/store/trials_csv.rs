@@ -1,7 +1,7 @@
 //! `trials.csv`: one row per trial.
 
 use super::{RunDir, StoreError, atomic, disk};
-use crate::trial::{DrawnBy, Key, Outcome, ShapeKind, Status, Trial, printable, spreadsheet_cell};
+use crate::trial::{DrawnBy, Key, Metric, Outcome, ShapeKind, Status, Trial, printable, spreadsheet_cell};
 
 /// The content of a row.
 #[derive(Debug, Clone, Copy)]
@@ -53,15 +53,26 @@ impl RunDir {
 /// The bytes of `trials.csv`.
 fn render<'a>(keys: &[&str], drawn: bool, rows: impl Iterator<Item = TrialRow<'a>>) -> Result<Vec<u8>, csv::Error> {
     let of_draw: &[&str] = if drawn { &OF_DRAW } else { &[] };
+    let mut rows = rows.peekable();
+    // The best value of the metric of the sweep, if no other column has it.
+    let metric = rows.peek().map(|row| row.trial.config.metric);
+    let metric = metric.filter(|metric| !matches!(metric, Metric::EvalLoss | Metric::Accuracy));
+    let best_score = metric.map(|metric| format!("best_{}", metric.name()));
     let keys: Vec<_> = keys.iter().copied().filter(|&key| !Key::Seed.is(key)).collect();
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(["id"].iter().chain(&keys).chain(&AFTER_VALUES).chain(of_draw))?;
+    writer.write_record(
+        ["id"].iter().chain(&keys).chain(&AFTER_VALUES).chain(of_draw).copied().chain(best_score.as_deref()),
+    )?;
     for row in rows {
-        let draw = row.draw;
+        let TrialRow { draw, outcome, .. } = row;
         let mut fields = fields(&keys, row);
         if drawn {
             fields.push(draw.map_or_else(String::new, |(number, _)| number.to_string()));
             fields.push(draw.map_or_else(String::new, |(_, by)| by.name().to_owned()));
+        }
+        if let Some(metric) = metric {
+            let best = outcome.and_then(|outcome| outcome.best).filter(|best| best.metric == metric);
+            fields.push(best.map_or_else(String::new, |best| format!("{:?}", best.value)));
         }
         // A terminal that shows the table takes control characters for commands.
         writer.write_record(fields.iter().map(|field| printable(field).into_owned()))?;

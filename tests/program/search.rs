@@ -46,6 +46,21 @@ fn trials_are_drawn_while_the_sweep_runs_and_a_larger_budget_continues() {
     assert!(five.iter().all(|id| again.out.contains(id)), "{}", again.out);
 }
 
+/// The table has the best value of the metric that ranks the trials.
+#[test]
+fn the_metric_of_a_search_has_a_column() {
+    let place = Place::new(&SWEEP.replace("ahead: 1", "ahead: 1, metric: macro_f1"));
+    place.expect(0, "run sweep.yaml");
+    let table = place.read("results/sweep/trials.csv");
+    let mut rows = csv::Reader::from_reader(table.as_bytes());
+    assert_eq!(rows.headers().unwrap().iter().next_back(), Some("best_macro_f1"), "{table}");
+    for row in rows.records().map(Result::unwrap) {
+        let evals = place.read(&format!("results/sweep/trials/{}/evals.csv", &row[0]));
+        let best = evals.lines().skip(1).map(|line| line.split(',').nth(3).unwrap().parse::<f32>().unwrap());
+        assert_eq!(row.iter().next_back().unwrap().parse(), Ok(best.fold(0.0, f32::max)), "{table}");
+    }
+}
+
 #[test]
 fn the_next_sweep_and_the_confirmation_of_a_search_can_be_run() {
     let place = Place::new(LEARNS);
