@@ -92,7 +92,7 @@ impl<'d> Changes<'d> {
         changes
     }
 
-    /// Goes on to another configuration. Its entries are mostly those of the last one.
+    /// Moves to another configuration. Its entries are mostly those of the last one.
     fn update(&mut self, entries: Map<String, Value>) {
         let last = std::mem::replace(&mut self.entries, Map::new());
         for (key, value) in &entries {
