@@ -125,8 +125,11 @@ fn known_of_others(
         let dir = results.sweep(name)?;
         let plan = Origin::read(&dir).and_then(|origin| origin.plan(&dir));
         let Some(plan) = plan else {
-            let folder = results.path().display();
-            return Err(Failure::input(format!("`search.from`: there are no results of a sweep `{name}` in {folder}")));
+            let what =
+                format!("`search.from`: there are no results of a sweep `{name}` in {}", results.path().display());
+            let problem = Problem::new(search.from_place, what);
+            let problem = problem.hint("run that sweep first, or name another results folder with --results");
+            return Err(spec.problems(vec![problem]).into());
         };
         for run in survey(&plan, &dir)?.runs {
             let cost = run.outcome.as_ref().filter(|_| run.status == Status::Finished).map(|outcome| {

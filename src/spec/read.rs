@@ -485,7 +485,9 @@ impl Reader {
         if self.search.time.is_some() && trials_place.is_none() {
             self.search.trials = self.run.max_trials as u64;
         }
-        let search = self.space_place.map(|_| SearchSpec { config: self.search, drawn: self.drawn });
+        let from_place =
+            self.search_seen.iter().find(|(seen, _)| seen == "from").map_or(Place::NOWHERE, |(_, place)| *place);
+        let search = self.space_place.map(|_| SearchSpec { config: self.search, from_place, drawn: self.drawn });
         let (name, name_place) = self.name.take().unwrap_or_else(|| (stem.to_owned(), Place::NOWHERE));
         if !is_folder_name(&name) {
             let what = format!("`{name}` cannot name a sweep");

@@ -47,6 +47,8 @@ pub struct SweepSpec {
 #[derive(Debug, Clone)]
 pub struct SearchSpec {
     pub config: SearchConfig,
+    /// Where `from` stands in the file.
+    pub from_place: Place,
     pub(crate) drawn: DrawnSpace,
 }
 
