@@ -108,7 +108,7 @@ pub(crate) fn export(arguments: &ExportArguments) -> Result<ExitCode, Failure> {
             let among_results = dir.path().join("table.parquet");
             match &arguments.output {
                 Some(path) => store::write_output(path, &table)?,
-                None => store::write_file(&among_results, &table)?,
+                None => dir.write(&among_results, &table)?,
             }
             notify(&format!("table: {}", arguments.output.as_ref().unwrap_or(&among_results).display()));
         }

@@ -18,7 +18,6 @@ use super::selection::select;
 use crate::analysis::RangeTest;
 use crate::analysis::range_test::{FROM, STEPS, Suggestions, TO, Tried};
 use crate::report;
-use crate::store;
 use crate::train::{self, Job, Sink, TrainError};
 use crate::trial::{
     AxisValue, CheckpointEvery, DiagnosticRow, EvalRow, FractionOrSteps, Key, Length, MICRO_BATCH_TOKENS, MetricRow,
@@ -58,7 +57,6 @@ pub(crate) fn lr_find(arguments: &LrFindArguments) -> Result<ExitCode, Failure> 
     let test = train(&prepared, &arguments.machine, &config)?;
     prepared.cache.flush();
     let csv = csv(&test);
-    prepared.dir.check_own_folders()?;
     let folder = prepared.dir.lr_find();
     let source = format!("plateau lr-find {}, plateau {}", prepared.plan.name, env!("CARGO_PKG_VERSION"));
     let title = format!("Learning-rate range test of {}", prepared.plan.name);
@@ -66,7 +64,7 @@ pub(crate) fn lr_find(arguments: &LrFindArguments) -> Result<ExitCode, Failure> 
     let mut files = figure.map_err(|error| Failure::results(error.to_string()))?;
     files.push(("lr-find.csv".to_owned(), csv.clone().into_bytes()));
     for (name, bytes) in &files {
-        store::write_file(&folder.join(name), bytes)?;
+        prepared.dir.write(&folder.join(name), bytes)?;
     }
     let text = match arguments.format {
         RangeTestFormat::Csv => csv,

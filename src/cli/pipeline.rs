@@ -276,12 +276,11 @@ fn train_missing(
     };
     let summary = thread::scope(|scope| {
         let mut writer = ReportWriter::default();
-        // An error here is not shown: the report at the end of the run fails with the same one. A folder that became a link meanwhile
-        // holds files that are not ours.
+        // An error here is not shown: the report at the end of the run fails with the same one.
         let draw = move || {
             store::leave_stop_signals();
             redraw(&changes, || {
-                drop(prepared.dir.check_own_folders().map(|()| writer.write(&prepared.plan, &prepared.dir)));
+                drop(writer.write(&prepared.plan, &prepared.dir));
             });
         };
         thread::Builder::new()

@@ -108,7 +108,7 @@ impl ReportWriter {
         }
         let folder = dir.report();
         for (name, bytes) in &report.files {
-            store::write_file(&folder.join(name), bytes)?;
+            dir.write(&folder.join(name), bytes)?;
         }
         for name in report.missing_figures() {
             store::remove_file_if(&folder.join(name), report::is_own_figure)?;

@@ -27,7 +27,7 @@ use crate::exec::{Engine, ExitStatus, Sighting, WorkerId};
 use crate::plan::{Plan, SearchStep, Suggestion};
 use crate::spec::Probing;
 use crate::state::{SweepState, TrialPhase, TrialState};
-use crate::store::{Journal, Lock, RunDir, StoreError, host, read_journal, write_file};
+use crate::store::{Journal, Lock, RunDir, StoreError, host, read_journal};
 use crate::trial::{Device, Keep, TrialId};
 
 /// Time between two looks at the files of running trials.
@@ -500,8 +500,8 @@ impl<'a, E: Engine> Parent<'a, E> {
 
 /// Writes the documents that describe the sweep.
 pub(super) fn write_documents(order: &RunOrder<'_>, dir: &RunDir) -> Result<(), StoreError> {
-    write_file(&dir.sweep_yaml(), order.sweep_yaml.as_bytes())?;
-    write_file(&dir.origin(), order.origin)
+    dir.write(&dir.sweep_yaml(), order.sweep_yaml.as_bytes())?;
+    dir.write(&dir.origin(), order.origin)
 }
 
 /// The plan with what the search has drawn so far. A fresh run draws anew.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,8 @@ pub fn write_output(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         },
         Ok(metadata) if metadata.is_file() => {
             let path = fs::canonicalize(path).map_err(StoreError::at(path))?;
-            replace(&path, bytes, true, &|file| disk::copy_access(&metadata, file).map_err(StoreError::at(&path)))
+            let copy_access = |file: Option<&File>| file.map_or(Ok(()), |file| disk::copy_access(&metadata, file));
+            replace(&path, bytes, true, &|file| copy_access(file).map_err(StoreError::at(&path)))
         }
         _ => disk::write_into(path, bytes).map_err(StoreError::at(path)),
     }
@@ -48,13 +49,25 @@ pub fn write_in_folder(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     write_if(path, bytes, &|| disk::check_folder(folder).map_err(StoreError::at(folder)))
 }
 
-/// Like [`write()`], if `check` still holds once there is a temporary file: its folder may have been replaced by a link just before.
+/// Like [`write()`], if `check` holds before anything is created and still holds once there is a temporary file: a folder may have been
+/// replaced by a link in between.
 pub(super) fn write_if(
     path: &Path,
     bytes: &[u8],
     check: &dyn Fn() -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
+    check()?;
     replace(path, bytes, true, &|_| check())
+}
+
+/// Like [`write_soon()`], on the conditions of [`write_if()`].
+pub(super) fn write_soon_if(
+    path: &Path,
+    bytes: &[u8],
+    check: &dyn Fn() -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    check()?;
+    replace(path, bytes, false, &|_| check())
 }
 
 /// Like [`write()`], but does not wait for the disk: after a power cut the file may be empty or old. For files that can be
@@ -71,16 +84,23 @@ pub fn remove_file_if(path: &Path, is_ours: impl FnOnce(&[u8]) -> bool) -> Resul
     }
 }
 
-/// `prepare` gets the temporary file while it is empty. If it fails, `path` stays as it is.
+/// `prepare` gets the temporary file while it is empty, and None before missing folders are created. If it fails, `path` stays as it is.
 fn replace(
     path: &Path,
     bytes: &[u8],
     durable: bool,
-    prepare: &dyn Fn(&File) -> Result<(), StoreError>,
+    prepare: &dyn Fn(Option<&File>) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     disk::check_replaceable(path).map_err(StoreError::at(path))?;
-    let (temporary, mut file) = temporary(path).map_err(StoreError::at(path))?;
-    if let Err(error) = prepare(&file) {
+    let (temporary, mut file) = match create_temporary(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            prepare(None)?;
+            path.parent().map_or(Ok(()), disk::create_folders).and_then(|()| create_temporary(path))
+        }
+        other => other,
+    }
+    .map_err(StoreError::at(path))?;
+    if let Err(error) = prepare(Some(&file)) {
         // It may lie among the files of another program.
         let _ = fs::remove_file(&temporary);
         return Err(error);
@@ -100,17 +120,6 @@ fn replace(
         }
     }
     Ok(())
-}
-
-/// Creates a temporary file in the folder of `path`, and the folder if it is missing.
-fn temporary(path: &Path) -> io::Result<(PathBuf, File)> {
-    match create_temporary(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            path.parent().map_or(Ok(()), disk::create_folders)?;
-            create_temporary(path)
-        }
-        other => other,
-    }
 }
 
 /// Gives `from` the second name `to`, unless `to` exists, and then waits for the disk.
@@ -238,6 +247,28 @@ mod tests {
         symlink(&target, &link).unwrap();
         write(&link, b"new").unwrap();
         assert_eq!((fs::read(&target).unwrap(), fs::read(&link).unwrap()), (b"mine".to_vec(), b"new".to_vec()));
+    }
+
+    #[test]
+    fn nothing_is_created_through_a_link_that_appears_before_a_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let [own, elsewhere] = ["own", "elsewhere"].map(|name| folder.path().join(name));
+        fs::create_dir_all(own.join("report")).unwrap();
+        fs::create_dir(&elsewhere).unwrap();
+        for write in [write_if, write_soon_if] {
+            for name in ["file", "report/file"] {
+                let check = || {
+                    disk::check_folder(&own).map_err(StoreError::at(&own))?;
+                    fs::rename(&own, folder.path().join("moved")).unwrap();
+                    symlink(&elsewhere, &own).unwrap();
+                    Ok(())
+                };
+                assert!(matches!(write(&own.join(name), b"x", &check), Err(StoreError::Refused { .. })), "{name}");
+                assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0, "{name}");
+                fs::remove_file(&own).unwrap();
+                fs::rename(folder.path().join("moved"), &own).unwrap();
+            }
+        }
     }
 
     #[test]

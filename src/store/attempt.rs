@@ -223,8 +223,7 @@ impl AttemptDir {
 
     /// Replaces a document of the attempt, but not through a link.
     fn write_soon<T: Serialize>(&self, path: &Path, value: &T) -> Result<(), StoreError> {
-        self.check_folders()?;
-        atomic::write_soon(path, &atomic::to_json(path, value)?)
+        atomic::write_soon_if(path, &atomic::to_json(path, value)?, &|| self.check_folders())
     }
 
     /// Whether a later attempt at the trial was claimed: then this attempt must stop.

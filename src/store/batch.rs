@@ -50,7 +50,7 @@ impl RunDir {
         let batch = self.batch(&format!("{prefix}-{}", numbers.max().map_or(1, |last| last.saturating_add(1))));
         disk::create_folders(&batch.folder()).map_err(StoreError::at(&batch.folder()))?;
         let path = batch.document();
-        atomic::write(&path, &atomic::to_json(&path, document)?)?;
+        self.write(&path, &atomic::to_json(&path, document)?)?;
         Ok(batch)
     }
 
@@ -76,9 +76,8 @@ impl RunDir {
 
     /// Asks the process that runs this sweep, if one does, to end it.
     pub fn request_end(&self) -> Result<(), StoreError> {
-        self.check_own_folders()?;
         let path = self.end_file();
-        atomic::write_soon(&path, &atomic::to_json(&path, &super::host())?)
+        atomic::write_soon_if(&path, &atomic::to_json(&path, &super::host())?, &|| self.check_own_folders())
     }
 
     /// Whether another process has asked for the end of this run. The request is removed.
@@ -119,7 +118,8 @@ impl BatchDir {
     /// Notes how the worker of a trial has ended that shares the job `index` with others.
     pub fn write_worker_end(&self, index: u32, trial: &TrialId, end: ScriptEnd) -> Result<(), StoreError> {
         let ScriptEnd { code, restart } = end;
-        atomic::write_soon(&self.shared_exit_file(index, trial), format!("{code} {restart}\n").as_bytes())
+        let path = self.shared_exit_file(index, trial);
+        atomic::write_soon_if(&path, format!("{code} {restart}\n").as_bytes(), &|| self.sweep().check_own_folders())
     }
 
     /// The names of the files that tell how job scripts and workers have ended.

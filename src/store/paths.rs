@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::folders::{FOLDERS_ABOVE_TRIAL, check_all, check_within};
-use super::{Blobs, Checkpoints, StoreError};
+use super::{Blobs, Checkpoints, StoreError, atomic};
 use crate::trial::TrialId;
 
 /// The file that the worker of a trial locks.
@@ -168,6 +168,11 @@ impl RunDir {
         // A file in this place only keeps the tracker from writing, which the tracker reports.
         let events = self.tensorboard();
         if events.is_symlink() { check_all(&[&events]) } else { Ok(()) }
+    }
+
+    /// Replaces a file of the sweep, durably, unless one of its own folders is a symbolic link or no folder. Creates missing folders.
+    pub fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+        atomic::write_if(path, bytes, &|| self.check_own_folders())
     }
 
     fn check_trials(&self) -> Result<(), StoreError> {

@@ -15,6 +15,6 @@ impl RunDir {
 
     pub fn write_probe_trials(&self, trials: &[Trial]) -> Result<(), StoreError> {
         let path = self.probe_list();
-        atomic::write(&path, &atomic::to_json(&path, &trials)?)
+        self.write(&path, &atomic::to_json(&path, &trials)?)
     }
 }

@@ -23,7 +23,7 @@ impl RunDir {
         if record.is_damaged {
             disk::rename(&path, &self.damaged_test_file()).map_err(StoreError::at(&path))?;
         }
-        atomic::write(&path, &atomic::to_json(&path, &record)?)
+        self.write(&path, &atomic::to_json(&path, &record)?)
     }
 
     /// Where a damaged record is kept: the first free name of `test.json.damaged`, `test.json.damaged-2`, ...

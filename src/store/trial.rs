@@ -154,8 +154,7 @@ impl TrialDir {
 
     /// Replaces a document of the trial, but not through a link.
     fn write_soon<T: Serialize>(&self, path: &Path, value: &T) -> Result<(), StoreError> {
-        self.check_folders()?;
-        atomic::write_soon(path, &atomic::to_json(path, value)?)
+        atomic::write_soon_if(path, &atomic::to_json(path, value)?, &|| self.check_folders())
     }
 
     fn move_outcome(&self, name: &str) -> Result<(), StoreError> {

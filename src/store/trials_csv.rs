@@ -46,7 +46,7 @@ impl RunDir {
         let path = self.trials_csv();
         let bytes = render(keys, drawn, rows).map_err(|error| StoreError::damaged(&path, error))?;
         disk::remove_unfinished(self.path());
-        atomic::write_soon(&path, &bytes)
+        atomic::write_soon_if(&path, &bytes, &|| self.check_own_folders())
     }
 }
 
