@@ -124,9 +124,9 @@ fn memorises(study: &Study) -> bool {
     study.diagnoses.iter().filter_map(Diagnosis::cause).any(|verdict| verdict.id == Cause::Memorised)
 }
 
-/// Whether the next experiment is another learning rate, because no configuration learned anything.
-pub fn asks_for_other_rates(sweep: &Sweep, study: &Study) -> bool {
-    learned_nothing(sweep, study) && !memorises(study) && rescue(sweep, study).is_some()
+/// Whether there is nothing to narrow or to widen, because no configuration learned anything.
+pub fn is_lost(sweep: &Sweep, study: &Study) -> bool {
+    study.best().is_none() || learned_nothing(sweep, study) && !memorises(study) && rescue(sweep, study).is_some()
 }
 
 /// More seeds, where they would separate configurations.
@@ -469,6 +469,34 @@ fn edge<'a>(sweep: &'a Sweep, study: &Study) -> Option<Edge<'a>> {
 /// The next experiment where nothing survived: lower learning rates for what diverged or is too high, higher ones for what is too
 /// low, both where no curve tells, none for what never ran.
 fn rescue(sweep: &Sweep, study: &Study) -> Option<Next> {
+    let OtherRates { reason, rates } = rates_to_try(sweep, study)?;
+    if let Some(longer) = without_patience(sweep) {
+        return Some(longer);
+    }
+    let is_drawn = axes(sweep).any(|axis| axis.key == LEARNING_RATE && axis.drawn);
+    let [low, middle, high] = rates.map(short);
+    let line = if is_drawn {
+        format!("space: {{lr: {{log: [{low}, {high}]}}}}")
+    } else {
+        format!("grid: {{lr: [{low}, {middle}, {high}]}}")
+    };
+    Some(Next { reason: reason.into(), line })
+}
+
+/// Learning rates to try where no configuration learned anything.
+pub struct OtherRates {
+    pub reason: &'static str,
+    /// In rising order.
+    pub rates: [f64; 3],
+}
+
+/// Other learning rates, if no configuration learned anything and they are what to try next.
+pub fn other_rates(sweep: &Sweep, study: &Study) -> Option<OtherRates> {
+    rates_to_try(sweep, study).filter(|_| is_lost(sweep, study) && without_patience(sweep).is_none())
+}
+
+/// None where all trials are too short or broken to say anything.
+fn rates_to_try(sweep: &Sweep, study: &Study) -> Option<OtherRates> {
     let blown =
         |shape: &Shape| matches!(shape, Shape::NotFinite { .. } | Shape::Diverged { .. } | Shape::Collapsed { .. });
     // Runs of a few steps have neither a shape nor such a cause, and ask for nothing.
@@ -477,12 +505,9 @@ fn rescue(sweep: &Sweep, study: &Study) -> Option<Next> {
     let is_blamed = blamed.any(|cause| blames_a_high_rate(cause) || blames_a_low_rate(cause));
     (study.shapes.iter().any(speaks) || is_blamed).then_some(())?;
     let mut causes = study.diagnoses.iter().filter_map(Diagnosis::cause);
-    let rates = || sweep.runs.iter().map(|run| run.trial.config.lr).filter(|lr| *lr > 0.0);
-    let (least, greatest) = (rates().reduce(f64::min)?, rates().reduce(f64::max)?);
-    if let Some(longer) = without_patience(sweep) {
-        return Some(longer);
-    }
-    let (reason, values) = if is_mostly_too_low(study) {
+    let tried = || sweep.runs.iter().map(|run| run.trial.config.lr).filter(|lr| *lr > 0.0);
+    let (least, greatest) = (tried().reduce(f64::min)?, tried().reduce(f64::max)?);
+    let (reason, rates) = if is_mostly_too_low(study) {
         let reason = "no configuration learned anything at learning rates that are too low: try higher ones";
         (reason, [greatest, 3.0 * greatest, 10.0 * greatest])
     } else if study.shapes.iter().any(blown) || causes.any(blames_a_high_rate) {
@@ -493,14 +518,7 @@ fn rescue(sweep: &Sweep, study: &Study) -> Option<Next> {
                       try lower and higher ones";
         (reason, [least / 10.0, (least * greatest).sqrt(), 10.0 * greatest])
     };
-    let is_drawn = axes(sweep).any(|axis| axis.key == LEARNING_RATE && axis.drawn);
-    let [low, middle, high] = values.map(short);
-    let line = if is_drawn {
-        format!("space: {{lr: {{log: [{low}, {high}]}}}}")
-    } else {
-        format!("grid: {{lr: [{low}, {middle}, {high}]}}")
-    };
-    Some(Next { reason: reason.into(), line })
+    Some(OtherRates { reason, rates })
 }
 
 /// Longer trials, where patience ended each of them in the first half of its steps.

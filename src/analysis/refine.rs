@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::edges::{Beyond, beyond};
 use super::effects::{dead_axis, shows_no_effect};
-use super::findings::asks_for_other_rates;
+use super::findings::{OtherRates, is_lost, other_rates};
 use super::groups::{LEARNING_RATE, axes};
 use super::search::{Edge, Search, Tried, beyond as beyond_end};
 use super::shape::Shape;
@@ -42,12 +42,18 @@ pub enum Choice {
     Draw(f64, f64),
     /// Draw from the values of the list with these indices.
     DrawFrom(Vec<usize>),
+    /// Draw as before.
+    DrawAgain,
 }
 
 /// The decisions for every axis, then for the length and the seeds. Axes in `tied` belong to a `zip` and are fixed at their
-/// best values. None where no trial survived: [`super::findings::next`] says what to do then.
+/// best values. Where no configuration learned anything, other learning rates are tried with all values of the other keys. None
+/// where that does not help: [`super::findings::next`] says what to do then.
 pub fn refine(sweep: &Sweep, study: &Study, tied: &[String]) -> Option<Vec<Decision>> {
-    let best = study.best().filter(|_| !asks_for_other_rates(sweep, study))?;
+    if let Some(rates) = other_rates(sweep, study).filter(|_| tied.is_empty()) {
+        return Some(with_rates(sweep, &rates));
+    }
+    let best = study.best().filter(|_| !is_lost(sweep, study))?;
     let search = Search::of(sweep, study);
     let mut decisions = Vec::new();
     for axis in axes(sweep) {
@@ -81,6 +87,36 @@ pub fn refine(sweep: &Sweep, study: &Study, tied: &[String]) -> Option<Vec<Decis
         decisions.push(seeds(sweep, study));
     }
     Some(decisions)
+}
+
+/// Other learning rates. The other keys keep their values, because nothing was learned about them.
+fn with_rates(sweep: &Sweep, OtherRates { reason, rates }: &OtherRates) -> Vec<Decision> {
+    let [low, middle, high] = rates.map(|rate| rounded_text(rate, 2).parse().unwrap_or(rate));
+    let rates = |is_drawn: bool| Decision {
+        key: LEARNING_RATE.to_owned(),
+        choice: if is_drawn {
+            Choice::Draw(low, high)
+        } else {
+            Choice::Vary([low, middle, high].map(Value::from).into())
+        },
+        why: (*reason).to_owned(),
+    };
+    let kept = |axis: &Axis| {
+        let values = || axis.values.iter().map(|value| value.value.clone()).collect();
+        let choice = if axis.drawn { Choice::DrawAgain } else { Choice::Vary(values()) };
+        Decision { key: axis.key.clone(), choice, why: "as before".to_owned() }
+    };
+    let decide = |axis: &Axis| if axis.key == LEARNING_RATE { rates(axis.drawn) } else { kept(axis) };
+    let mut decisions: Vec<Decision> = axes(sweep).map(decide).collect();
+    if decisions.iter().all(|decision| decision.key != LEARNING_RATE) {
+        decisions.insert(0, rates(false));
+    }
+    let seeds = known_seeds(sweep);
+    if seeds.len() > 1 {
+        let choice = Choice::Vary(seeds.into_iter().map(Value::from).collect());
+        decisions.push(Decision { key: "seeds".to_owned(), choice, why: "as before".to_owned() });
+    }
+    decisions
 }
 
 /// The value of a list that alone is left, unless other keys exist with some of its values.
@@ -238,12 +274,7 @@ fn length(sweep: &Sweep, best: &Config) -> Option<Decision> {
 
 /// Adds seeds where the noise is unknown or decides.
 fn seeds(sweep: &Sweep, study: &Study) -> Decision {
-    let mut seeds: Vec<u64> = Vec::new();
-    for seed in sweep.runs.iter().map(|run| run.trial.config.seed) {
-        if !seeds.contains(&seed) {
-            seeds.push(seed);
-        }
-    }
+    let mut seeds = known_seeds(sweep);
     let (wanted, why) = match study.within_noise() {
         None => (3, "the noise between seeds was unknown: three seeds".to_owned()),
         Some(1) => (seeds.len(), "the best configuration was clear of noise".to_owned()),
@@ -252,6 +283,17 @@ fn seeds(sweep: &Sweep, study: &Study) -> Decision {
     let fresh = (1..).filter(|seed| !seeds.contains(seed)).take(wanted.saturating_sub(seeds.len())).collect::<Vec<_>>();
     seeds.extend(fresh);
     Decision { key: "seeds".into(), choice: Choice::Vary(seeds.into_iter().map(Value::from).collect()), why }
+}
+
+/// The seeds of a sweep, in the order of its trials.
+fn known_seeds(sweep: &Sweep) -> Vec<u64> {
+    let mut seeds: Vec<u64> = Vec::new();
+    for seed in sweep.runs.iter().map(|run| run.trial.config.seed) {
+        if !seeds.contains(&seed) {
+            seeds.push(seed);
+        }
+    }
+    seeds
 }
 
 #[cfg(test)]
@@ -270,10 +312,32 @@ mod tests {
                 Choice::Vary(values) => Value::from(values).to_string(),
                 Choice::Draw(low, high) => format!("{low} to {high}"),
                 Choice::DrawFrom(kept) => format!("values {kept:?}"),
+                Choice::DrawAgain => "drawn".to_owned(),
             };
             format!("{}: {choice} # {}", decision.key, decision.why)
         };
         refine(sweep, study, &[]).unwrap().into_iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn where_nothing_was_learned_other_rates_are_tried_with_all_other_values() {
+        let lost = synthetic::stuck(&[axis("lr", &["1e-2", "2e-2"]), axis("warmup", &["0", "0.1"])]);
+        insta::assert_snapshot!(described(&lost), @"
+        lr: [0.001,0.0033,0.01] # no configuration learned anything: try lower learning rates with a warm-up
+        warmup: [0.0,0.1] # as before
+        ");
+        let fixed = synthetic::stuck(&[axis("scheduler", &["linear", "cosine"]), axis("seed", &["1", "2"])]);
+        insta::assert_snapshot!(described(&fixed), @r#"
+        lr: [5e-6,0.00005,0.0005] # no configuration learned anything, and the curves do not say whether the learning rate is to blame: try lower and higher ones
+        scheduler: ["linear","cosine"] # as before
+        seeds: [1,2] # as before
+        "#);
+        let mut drawn = synthetic::stuck(&[axis("lr", &["1e-2", "2e-2"]), axis("warmup", &["0", "0.1"])]);
+        drawn.axes.iter_mut().for_each(|axis| axis.drawn = true);
+        insta::assert_snapshot!(described(&drawn), @"
+        lr: 0.001 to 0.01 # no configuration learned anything: try lower learning rates with a warm-up
+        warmup: drawn # as before
+        ");
     }
 
     #[test]

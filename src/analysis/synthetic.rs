@@ -66,7 +66,7 @@ pub(crate) fn arms() -> Sweep {
 pub(crate) fn search(name: &str, configurations: u64, steps: u64) -> Sweep {
     let key = |path: &str, values: &[&str], domain: Domain| {
         let values = values.iter().map(|text| (*text).to_owned()).collect();
-        (DimensionName { path: path.into(), values }, SpaceKey { domain, condition: None })
+        (DimensionName { path: path.into(), values }, domain.into())
     };
     let list = |count: u64| Domain::Steps { low: 0.0, step: 1.0, count };
     let (names, mut dimensions): (Vec<DimensionName>, Vec<SpaceKey>) = [
@@ -189,6 +189,21 @@ pub(crate) fn all_failed(mut sweep: Sweep) -> Sweep {
             outcome: None,
             trial: run.trial.clone(),
         };
+    }
+    sweep
+}
+
+/// Trials that have finished and learned nothing.
+pub(crate) fn stuck(axes: &[Axis]) -> Sweep {
+    let mut sweep = sweep("stuck", axes, 100);
+    for run in &mut sweep.runs {
+        run.diagnostics.clear();
+        run.status = Status::Finished;
+        run.metrics.iter_mut().for_each(|row| row.train_loss = 0.693);
+        run.evals.iter_mut().for_each(|row| (row.eval_loss, row.accuracy) = (0.693, 0.5));
+        run.outcome.iter_mut().for_each(|outcome| {
+            (outcome.class_prior, outcome.eval_prior) = (vec![0.5, 0.5], vec![0.5, 0.5]);
+        });
     }
     sweep
 }

@@ -58,7 +58,9 @@ pub(crate) fn refine(arguments: &RefineArguments) -> Result<ExitCode, Failure> {
     let Some(mut decisions) = decide(&sweep, &study, &tied) else {
         let hint = next(&sweep, &study).map_or_else(String::new, |next| format!(": {} ({})", next.reason, next.line));
         let what = match study.best() {
-            Some(_) => "no configuration is clearly better than guessing, so that there is nothing to narrow",
+            Some(_) => {
+                "no configuration is clearly better than guessing, and other learning rates alone would not help"
+            }
             None => "no trial has produced a usable model yet",
         };
         return Err(Failure::input(format!("{}: {what}{hint}", sweep.name)));
@@ -80,7 +82,7 @@ pub(crate) fn refine(arguments: &RefineArguments) -> Result<ExitCode, Failure> {
             Choice::Fix(value) => resolved.locate(key, value),
             Choice::Vary(values) => values.iter_mut().for_each(|value| resolved.locate(key, value)),
             // The file that is written has its paths already.
-            Choice::Draw(..) | Choice::DrawFrom(_) => {}
+            Choice::Draw(..) | Choice::DrawFrom(_) | Choice::DrawAgain => {}
         }
     }
     let text = next_file(file, &sweep, &decisions)?;
@@ -170,6 +172,9 @@ fn next_file(file: Mapping, sweep: &Sweep, decisions: &[Decision]) -> Result<Str
         seeds.as_ref().and_then(Yaml::as_sequence).and_then(|seeds| next_trials(sweep, seeds.len(), decisions));
     let space = space.map(serde_json::to_value).transpose().map_err(unwritable_json)?.unwrap_or_default();
     let mut file = without_axes(file);
+    for Decision { key, .. } in decisions.iter().filter(|decision| matches!(decision.choice, Choice::Vary(_))) {
+        file.remove(key.as_str());
+    }
     let mut text = format!("# Written by `plateau refine`, based on the trials of {name}.\n");
     for Decision { key, choice, why } in decisions {
         if let Choice::Fix(value) = choice {
@@ -187,8 +192,8 @@ fn next_file(file: Mapping, sweep: &Sweep, decisions: &[Decision]) -> Result<Str
     drop_equal(&mut file, &complete_file(&spec::parse("defaults", name, "", &[])?, &ResolvedSources::default())?);
     let fixed = if file.is_empty() { String::new() } else { serde_yaml::to_string(&file).map_err(unwritable)? };
     let _ = write!(text, "\nname: {}\n{fixed}", successor(name));
-    let drawn: Vec<&Decision> =
-        decisions.iter().filter(|decision| matches!(decision.choice, Choice::Draw(..) | Choice::DrawFrom(_))).collect();
+    let is_drawn = |choice: &Choice| matches!(choice, Choice::Draw(..) | Choice::DrawFrom(_) | Choice::DrawAgain);
+    let drawn: Vec<&Decision> = decisions.iter().filter(|decision| is_drawn(&decision.choice)).collect();
     if !drawn.is_empty() {
         text.push_str("\nspace:\n");
     }
@@ -234,17 +239,30 @@ fn next_trials(sweep: &Sweep, seeds: usize, decisions: &[Decision]) -> Option<u6
     Some(search.budget? / search.repetitions.max(1) * repetitions)
 }
 
+/// From this ratio of its ends on a range is drawn from evenly in logarithm.
+const WIDE: f64 = 100.0;
+
 /// What a key of `space` is drawn from next.
 fn refined(written: &Value, choice: &Choice) -> Value {
     let mut next = written.clone();
     match (choice, &mut next) {
-        (Choice::Draw(low, high), Value::Object(entries)) => {
+        (Choice::Draw(low, high), _) => {
+            let digits = digits(*low, *high);
+            let ends = [*low, *high].map(|x| Value::from(rounded_text(x, digits).parse().unwrap_or(x)));
             // A range has one word beside `step`.
-            if let Some((_, ends)) = entries.iter_mut().find(|(word, _)| *word != "step") {
-                let digits = digits(*low, *high);
-                let end = |x: f64| Value::from(rounded_text(x, digits).parse().unwrap_or(x));
-                *ends = vec![end(*low), end(*high)].into();
-            }
+            let word = written.as_object().and_then(|entries| entries.keys().find(|word| *word != "step"));
+            let word = match word.map(String::as_str) {
+                // Even draws from a wide range are hardly ever small. Lists are drawn from a range for the learning rate alone.
+                Some("uniform" | "normal") if *low > 0.0 && high / low >= WIDE => "log",
+                Some("choice") | None => "log",
+                // A part of the distribution is nearly even.
+                Some("normal") => "uniform",
+                Some(word) => word,
+            };
+            let step = written.get("step").filter(|_| word != "log");
+            let entries =
+                [(word, Value::from(ends.to_vec()))].into_iter().chain(step.map(|step| ("step", step.clone())));
+            next = Value::Object(entries.map(|(key, value)| (key.to_owned(), value)).collect());
         }
         (Choice::DrawFrom(kept), Value::Array(values)) => *values = picked(values, kept),
         (Choice::DrawFrom(kept), Value::Object(entries)) => {

@@ -450,10 +450,14 @@ impl<'s> Expansion<'s> {
             several => warnings.push(format!("warning: {several} trials are equal to earlier ones and were left out")),
         }
         if self.trials.is_empty() {
-            let of_exclude = self.spec.exclude.first().map(|entry| (entry.place, "`exclude` removes every trial"));
-            let measured =
-                (Place::NOWHERE, "the sweeps of `search.from` have measured every configuration of the space");
-            let (place, hint) = of_exclude.unwrap_or(measured);
+            let has_earlier = self.spec.search.as_ref().is_some_and(|search| !search.config.from.is_empty());
+            let (place, hint) = match self.spec.exclude.first() {
+                None => (Place::NOWHERE, "the sweeps of `search.from` have measured every configuration of the space"),
+                Some(entry) if has_earlier => {
+                    (entry.place, "`exclude` removes every trial that the sweeps of `search.from` have not measured")
+                }
+                Some(entry) => (entry.place, "`exclude` removes every trial"),
+            };
             let problem = Problem::new(place, "no trial is left").hint(hint);
             return Err(self.spec.problems(vec![problem]));
         }

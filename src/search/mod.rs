@@ -21,4 +21,4 @@ pub use history::{Observation, Outdone, SearchResult, TrialResult};
 pub use importance::{Baseline, ImportanceInterval, importance, importance_intervals};
 pub use lag::Lag;
 pub use propose::{Sampler, SearchSettings, digits, propose};
-pub use space::{Condition, Domain, Point, Space, SpaceKey};
+pub use space::{Condition, Domain, Point, Prior, Space, SpaceKey};

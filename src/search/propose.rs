@@ -88,7 +88,7 @@ fn quasi_random(space: &Space, seed: u64, index: u64) -> Point {
 fn drawn(space: &Space, unit: impl Fn(usize) -> f64) -> Point {
     let mut point: Point = Vec::with_capacity(space.dimensions.len());
     for (index, dimension) in space.dimensions.iter().enumerate() {
-        let value = space.exists(index, &point).then(|| dimension.domain.draw(unit(index)));
+        let value = space.exists(index, &point).then(|| dimension.draw(unit(index)));
         point.push(value);
     }
     point

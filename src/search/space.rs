@@ -1,5 +1,7 @@
 //! A space: the keys that a search draws, and the values that each can have.
 
+use super::normal::truncated_quantile;
+
 /// The keys of a search, in the order of the sweep file.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Space {
@@ -12,6 +14,15 @@ pub struct SpaceKey {
     pub domain: Domain,
     /// The key exists where an earlier dimension, a [`Domain::Choice`], has this index; None: always.
     pub condition: Option<Condition>,
+    /// What is drawn where nothing is known; None: as [`Domain::draw`] says. For domains that are even, not for lists.
+    pub prior: Option<Prior>,
+}
+
+/// A normal distribution, cut at the ends of the domain. Its mean lies between them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Prior {
+    pub mean: f64,
+    pub sigma: f64,
 }
 
 /// Where a conditional key exists.
@@ -47,8 +58,24 @@ pub(super) fn step_value(low: f64, step: f64, place: f64) -> f64 {
     format!("{value:.11e}").parse().unwrap_or(value)
 }
 
-impl Domain {
+impl From<Domain> for SpaceKey {
+    /// A key that always exists.
+    fn from(domain: Domain) -> Self {
+        Self { domain, condition: None, prior: None }
+    }
+}
+
+impl SpaceKey {
     /// The coordinate at quantile `u`, in [0, 1), of the prior distribution.
+    pub(super) fn draw(&self, u: f64) -> f64 {
+        let Some(Prior { mean, sigma }) = self.prior else { return self.domain.draw(u) };
+        let (low, high) = self.domain.edges();
+        self.domain.unscaled(truncated_quantile(mean, sigma, low, high, u))
+    }
+}
+
+impl Domain {
+    /// The coordinate at quantile `u`, in [0, 1), if all parts of the scale are equally likely.
     #[must_use]
     pub fn draw(&self, u: f64) -> f64 {
         match *self {
@@ -245,7 +272,7 @@ mod tests {
     use super::*;
 
     fn dimension(domain: Domain, condition: Option<(usize, usize)>) -> SpaceKey {
-        SpaceKey { domain, condition: condition.map(|(dimension, choice)| Condition { dimension, choice }) }
+        SpaceKey { condition: condition.map(|(dimension, choice)| Condition { dimension, choice }), ..domain.into() }
     }
 
     #[test]
@@ -287,6 +314,19 @@ mod tests {
         let whole = Domain::Steps { low: 1.0, step: 1.0, count: 10 };
         assert_eq!(whole.refined(&[4.0, 4.0, 5.0]), (2.0, 7.0));
         assert_eq!(whole.refined(&[]), (1.0, 10.0));
+    }
+
+    #[test]
+    fn a_prior_is_drawn_from_within_its_domain() {
+        let key = |domain, mean, sigma| SpaceKey { prior: Some(Prior { mean, sigma }), ..SpaceKey::from(domain) };
+        let dropout = key(Domain::Uniform { low: 0.0, high: 0.4 }, 0.1, 0.1);
+        // Of the normal distribution 0.8399 lies between -1 and 3 sigma, 0.1587 below. The quantile of 0.1587 + 0.42 is 0.1987.
+        assert!((dropout.draw(0.5) - 0.119_87).abs() < 1e-4, "{}", dropout.draw(0.5));
+        assert_eq!((dropout.draw(0.0), dropout.draw(1.0)), (0.0, 0.4));
+        let batch = key(Domain::Steps { low: 8.0, step: 8.0, count: 7 }, 32.0, 8.0);
+        let drawn = (0..1000).map(|i| batch.draw((f64::from(i) + 0.5) / 1000.0));
+        let at_mean = drawn.filter(|x| (*x - 32.0).abs() < 1e-9).count();
+        assert!((382..=384).contains(&at_mean), "0.383 lie within half a sigma of the mean: {at_mean}");
     }
 
     #[test]

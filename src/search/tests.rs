@@ -131,7 +131,7 @@ fn densities_and_choices_are_those_of_optuna() {
         let name = &case["name"];
         assert_eq!(case["direction"], "minimize", "{name}");
         let keys: Vec<&String> = case["space"].as_object().unwrap().keys().collect();
-        let dimensions = keys.iter().map(|key| SpaceKey { domain: domain(&case["space"][*key]), condition: None });
+        let dimensions = keys.iter().map(|key| SpaceKey::from(domain(&case["space"][*key])));
         let space = Space { dimensions: dimensions.collect() };
         let point = |params: &Value| -> Vec<f64> {
             keys.iter().map(|key| coordinate(&case["space"][*key], &params[*key])).collect()
@@ -172,7 +172,7 @@ fn importance_is_that_of_optuna() {
     for case in some_cases("importance") {
         let name = &case["name"];
         let keys: Vec<&String> = case["space"].as_object().unwrap().keys().collect();
-        let dimensions = keys.iter().map(|key| SpaceKey { domain: domain(&case["space"][*key]), condition: None });
+        let dimensions = keys.iter().map(|key| SpaceKey::from(domain(&case["space"][*key])));
         let space = Space { dimensions: dimensions.collect() };
         let tried: Vec<(Point, f64)> = case["history"]
             .as_array()
@@ -204,7 +204,7 @@ struct Problem {
 }
 
 fn dimensions(domains: Vec<Domain>) -> Space {
-    Space { dimensions: domains.into_iter().map(|domain| SpaceKey { domain, condition: None }).collect() }
+    Space { dimensions: domains.into_iter().map(SpaceKey::from).collect() }
 }
 
 fn branin() -> Problem {
@@ -357,9 +357,9 @@ fn a_finite_space_is_used_up_without_repeats() {
     let inner = Some(Condition { dimension: 0, choice: 2 });
     let space = Space {
         dimensions: vec![
-            SpaceKey { domain: choice, condition: None },
-            SpaceKey { domain: Domain::Steps { low: 0.0, step: 0.5, count: 3 }, condition: inner },
-            SpaceKey { domain: Domain::LogInt { low: 1, high: 4 }, condition: None },
+            choice.into(),
+            SpaceKey { condition: inner, ..Domain::Steps { low: 0.0, step: 0.5, count: 3 }.into() },
+            Domain::LogInt { low: 1, high: 4 }.into(),
         ],
     };
     assert_eq!(space.size(), Some(16));
@@ -380,7 +380,7 @@ fn a_finite_space_is_used_up_without_repeats() {
 
 #[test]
 fn numbers_have_three_digits_and_stay_inside() {
-    let dimension = |domain| SpaceKey { domain, condition: None };
+    let dimension = SpaceKey::from;
     let space = Space {
         dimensions: vec![
             dimension(Domain::Log { low: 1.2345e-6, high: 1.2349e-6 }),
@@ -401,7 +401,7 @@ fn numbers_have_three_digits_and_stay_inside() {
 /// Sobol points fill the space evenly: each of 16 equal parts of each dimension has one of 16 points.
 #[test]
 fn quasi_random_points_are_even() {
-    let part = SpaceKey { domain: Domain::Steps { low: 0.0, step: 1.0, count: 16 }, condition: None };
+    let part = Domain::Steps { low: 0.0, step: 1.0, count: 16 }.into();
     let space = Space { dimensions: vec![part; 3] };
     for seed in 0..20 {
         let settings = SearchSettings { sampler: Sampler::Sobol, seed };
@@ -426,9 +426,9 @@ proptest! {
         let inner = Some(Condition { dimension: 1, choice: 1 });
         let space = Space {
             dimensions: vec![
-                SpaceKey { domain: Domain::Log { low: 1e-6, high: 1e-3 }, condition: None },
-                SpaceKey { domain: choice, condition: None },
-                SpaceKey { domain: Domain::Steps { low: 1.0, step: 1.0, count: 4 }, condition: inner },
+                Domain::Log { low: 1e-6, high: 1e-3 }.into(),
+                choice.into(),
+                SpaceKey { condition: inner, ..Domain::Steps { low: 1.0, step: 1.0, count: 4 }.into() },
             ],
         };
         let settings = SearchSettings { sampler: Sampler::Tpe { startup: 0 }, seed };

@@ -8,7 +8,7 @@
 
 use super::history::{Observation, split};
 use super::normal::{ln_density, ln_mass, truncated_quantile};
-use super::space::{Domain, Point, Space};
+use super::space::{Domain, Point, Prior, Space, SpaceKey};
 use plateau_random::Random;
 
 /// Draws from l of which the best is taken.
@@ -34,8 +34,8 @@ impl<'s> Estimator<'s> {
             };
             indices.iter().filter_map(of).collect()
         };
-        let domains: Vec<&Domain> = group.iter().map(|&dimension| &space.dimensions[dimension].domain).collect();
-        let mixture = |indices: &[usize]| Mixture::new(&domains, &coordinates(indices));
+        let keys: Vec<&SpaceKey> = group.iter().map(|&dimension| &space.dimensions[dimension]).collect();
+        let mixture = |indices: &[usize]| Mixture::new(&keys, &coordinates(indices));
         Self { good: mixture(&below), others: mixture(&above) }
     }
 
@@ -60,13 +60,13 @@ struct Mixture<'s> {
 }
 
 impl<'s> Mixture<'s> {
-    fn new(domains: &[&'s Domain], coordinates: &[Vec<f64>]) -> Self {
+    fn new(keys: &[&'s SpaceKey], coordinates: &[Vec<f64>]) -> Self {
         let weights = weights(coordinates.len());
         let sum: f64 = weights.iter().sum();
         let column = |dimension: usize| coordinates.iter().map(|x| x[dimension]).collect::<Vec<f64>>();
         Self {
             ln_weights: weights.iter().map(|weight| (weight / sum).ln()).collect(),
-            kernels: domains.iter().enumerate().map(|(d, domain)| Kernels::new(domain, &column(d))).collect(),
+            kernels: keys.iter().enumerate().map(|(d, key)| Kernels::new(key, &column(d))).collect(),
         }
     }
 
@@ -130,18 +130,19 @@ impl Normal {
 }
 
 impl<'s> Kernels<'s> {
-    fn new(domain: &'s Domain, coordinates: &[f64]) -> Self {
-        match domain {
+    fn new(key: &'s SpaceKey, coordinates: &[f64]) -> Self {
+        match &key.domain {
             Domain::Choice { weights } => Self::of_choice(weights, coordinates),
-            _ => Self::of_number(domain, coordinates),
+            domain => Self::of_number(domain, key.prior, coordinates),
         }
     }
 
-    fn of_number(domain: &'s Domain, coordinates: &[f64]) -> Self {
+    fn of_number(domain: &'s Domain, prior: Option<Prior>, coordinates: &[f64]) -> Self {
         let (low, high) = domain.edges();
+        let Prior { mean, sigma } = prior.unwrap_or(Prior { mean: f64::midpoint(low, high), sigma: high - low });
         let means: Vec<f64> = coordinates.iter().map(|x| domain.scaled(*x)).collect();
         let mut all: Vec<(f64, f64)> = means.iter().copied().zip(sigmas(&means, low, high)).collect();
-        all.push((f64::midpoint(low, high), high - low));
+        all.push((mean, sigma));
         let mut kernels: Vec<Normal> = Vec::new();
         let mut by_bits = std::collections::HashMap::new();
         let of = all.iter().map(|&(mean, sigma)| {

@@ -111,6 +111,16 @@ pub(super) const STEPS: Range = Range::from(0.0).to(MOST_STEPS as f64);
 const WHOLE_LIMIT: f64 = 9_007_199_254_740_992.0;
 
 impl Kind {
+    /// The numbers that it takes; None if it takes others than numbers.
+    pub fn range(&self) -> Option<Range> {
+        match self {
+            Self::Number { range, .. } | Self::FractionOrSteps { range, .. } => Some(*range),
+            Self::Whole { from, to, .. } => Some(Range::from(*from as f64).to(*to as f64)),
+            Self::Optional(inner) => inner.range(),
+            _ => None,
+        }
+    }
+
     /// What a message says was expected.
     pub fn expected(&self) -> String {
         match self {

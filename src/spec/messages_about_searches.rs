@@ -26,11 +26,32 @@ fn ranges() {
     ));
 }
 
+#[test]
+fn normal_distributions() {
+    assert_snapshot!(mistakes(
+        "space:
+  lr: {normal: [0, 1e-5]}
+  warmup: {normal: [0.1]}
+  weight_decay: {normal: [0.1, 0]}
+  batch_size: {normal: [32, 8]}
+  epochs: {normal: [3, 1], step: 9}
+  model.dropout: {normal: [1.5, 0.1]}
+  label_smoothing: {randn: [0.1, 0.02]}
+  max_grad_norm: {normal: [one, 2, 3], q: 1}"
+    ));
+}
+
 /// The ends are valid, and what lies between them is not.
 #[test]
 fn values_between_the_ends() {
     assert_snapshot!(mistakes(
-        "space: {warmup: {uniform: [0, 2]}, batch_size: {log: [8, 64]}, lr: {log: [1e-6, 1e-3]}}"
+        "space:
+  warmup: {uniform: [0, 2]}
+  batch_size: {log: [8, 64]}
+  lr: {log: [1e-6, 1e-3]}
+  epochs: {normal: [3, 1], step: 1}
+  grad_accumulation: {normal: [2, 1], step: 0.5}
+  eval_every: {uniform: [8, 16], step: 0.5}"
     ));
 }
 

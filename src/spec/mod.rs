@@ -25,6 +25,7 @@ mod messages;
 #[cfg(test)]
 mod messages_about_searches;
 mod names;
+mod normal;
 mod problem;
 mod range;
 mod read;

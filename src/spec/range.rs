@@ -47,6 +47,21 @@ impl Range {
         fits_low && fits_high
     }
 
+    /// The part of an interval that lies inside. An end that is left out is `margin` away.
+    pub fn part(self, (low, high): (f64, f64), margin: f64) -> (f64, f64) {
+        let low = match self.low {
+            End::None => low,
+            End::Included(end) => low.max(end),
+            End::Excluded(end) => low.max(end + margin),
+        };
+        let high = match self.high {
+            End::None => high,
+            End::Included(end) => high.min(end),
+            End::Excluded(end) => high.min(end - margin),
+        };
+        (low, high)
+    }
+
     /// The largest number inside, if there is one.
     pub fn largest(self) -> Option<f64> {
         if let End::Included(high) = self.high { Some(high) } else { None }
@@ -101,6 +116,10 @@ mod tests {
         let check = |range: Range, inside: &[f64], outside: &[f64], text: &str, schema: &str| {
             assert!(inside.iter().all(|x| range.contains(*x)), "{text}");
             assert!(!outside.iter().any(|x| range.contains(*x)), "{text}");
+            assert!([inside, outside].concat().iter().all(|x| {
+                let (low, high) = range.part((x - 0.01, x + 0.01), 1e-3);
+                !(low..=high).contains(x) || range.contains(*x) && range.contains(low) && range.contains(high)
+            }));
             assert_eq!((range.text().as_str(), Value::from(range.schema()).to_string().as_str()), (text, schema));
         };
         check(Range::from(0.0), &[0.0, 1e300], &[-1e-9], "from 0", r#"{"minimum":0}"#);

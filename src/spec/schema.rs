@@ -169,7 +169,8 @@ fn drawn() -> Value {
     let weights = json!({"type": "array", "items": {"type": "number", "minimum": 0}, "minItems": 1});
     let mut choice = object([("choice".to_owned(), list.clone()), ("weights".to_owned(), weights)].into_iter());
     choice["required"] = json!(["choice"]);
-    let ranges = [range("log", false), range("log_int", false), range("uniform", true), range("int", true)];
+    let ranges = [("log", false), ("log_int", false), ("uniform", true), ("int", true), ("normal", true)]
+        .map(|(word, with_step)| range(word, with_step));
     any_of([vec![list, choice], ranges.to_vec(), vec![json!({"type": "object"})]].concat())
 }
 

@@ -18,7 +18,7 @@ use crate::search::{Condition, DimensionName, Domain, Point, Space, SpaceKey};
 use crate::trial::rounded_text;
 
 /// The words of a range.
-const WORDS: [&str; 5] = ["log", "uniform", "int", "log_int", "choice"];
+const WORDS: [&str; 6] = ["log", "uniform", "int", "log_int", "normal", "choice"];
 /// Names of other programs.
 const OTHER_WORDS: &[(&str, &str)] = &[
     ("log_uniform", "log"),
@@ -31,6 +31,8 @@ const OTHER_WORDS: &[(&str, &str)] = &[
     ("randint", "int"),
     ("int_uniform", "int"),
     ("lograndint", "log_int"),
+    ("randn", "normal"),
+    ("gaussian", "normal"),
     ("choices", "choice"),
     ("values", "choice"),
     ("categorical", "choice"),
@@ -285,15 +287,15 @@ impl Reader {
         };
         let mut choices = Vec::new();
         if let Some(range) = value.map().filter(|entries| !names_a_choice(entries)) {
-            let Some((domain, ends)) = self.range(path, Some(key), value, range) else { return };
+            let Some((drawn_from, ends)) = self.range(path, Some(key), value, range) else { return };
             let before = self.errors.len();
             for end in ends {
                 choices.extend(self.choice(path, key, &end));
             }
             if self.errors.len() == before {
-                self.check_between(path, key, value, &domain);
+                self.check_between(path, key, value, &drawn_from);
             }
-            self.drawn.space.dimensions.push(SpaceKey { domain, condition: None });
+            self.drawn.space.dimensions.push(drawn_from);
         } else {
             let Some((items, weights)) = self.listed(path, value) else { return };
             let numbers: Vec<f64> = items.iter().filter_map(number).collect();
@@ -305,7 +307,7 @@ impl Reader {
                 None if is_ordered => Domain::Steps { low: 0.0, step: 1.0, count: items.len() as u64 },
                 weights => Domain::Choice { weights: weights.unwrap_or_else(|| vec![1.0; items.len()]) },
             };
-            self.drawn.space.dimensions.push(SpaceKey { domain, condition: None });
+            self.drawn.space.dimensions.push(domain.into());
             let mut written = Vec::new();
             for (index, item) in items.iter().enumerate() {
                 let (item, ends) = self.item(path, item, Condition { dimension, choice: index });
@@ -327,19 +329,20 @@ impl Reader {
     }
 
     /// Reports a range whose ends are valid, and what lies between them is not, as with whole numbers.
-    fn check_between(&mut self, path: &str, key: &Node, value: &Node, domain: &Domain) {
-        if !matches!(domain, Domain::Uniform { .. } | Domain::Log { .. }) {
-            return;
-        }
+    fn check_between(&mut self, path: &str, key: &Node, value: &Node, SpaceKey { domain, prior, .. }: &SpaceKey) {
+        let (between, range) = match *domain {
+            Domain::Uniform { .. } if prior.is_some() => (domain.draw(BETWEEN), "{normal: [..], step: 1}"),
+            Domain::Uniform { .. } => (domain.draw(BETWEEN), "{int: [..]}"),
+            Domain::Log { .. } => (domain.draw(BETWEEN), "{log_int: [..]}"),
+            Domain::Steps { low, step, .. } => (low + step, "{.., step: 1}"),
+            _ => return,
+        };
         let before = self.errors.len();
-        let between = rounded_text(domain.draw(BETWEEN), 3);
+        let between = rounded_text(between, 3);
         self.choice(path, key, &Node::plain(&between, value.place));
         if self.errors.len() > before {
             self.errors.truncate(before);
-            let word = if matches!(domain, Domain::Log { .. }) { "log_int" } else { "int" };
-            let hint = format!(
-                "for whole numbers write {{{word}: [..]}}; otherwise choose ends with valid values between them"
-            );
+            let hint = format!("for whole numbers write {range}; otherwise choose ends with valid values between them");
             self.error(value, format!("`{path}` cannot be `{between}`, which lies in this range"), hint);
         }
     }
@@ -386,12 +389,12 @@ impl Reader {
         for (index, (key, value)) in node.map().unwrap_or_default().iter().enumerate() {
             let Some(range) = value.map().filter(|entries| has_word(entries)) else { continue };
             let inner = format!("{path}.{}", key.text().unwrap_or_default());
-            let Some((domain, [low, high])) = self.range(&inner, None, value, range) else {
+            let Some((drawn_from, [low, high])) = self.range(&inner, None, value, range) else {
                 is_readable = false;
                 continue;
             };
             item.drawn.push((index, self.drawn.space.dimensions.len()));
-            self.drawn.space.dimensions.push(SpaceKey { domain, condition: Some(condition) });
+            self.drawn.space.dimensions.push(SpaceKey { condition: Some(condition), ..drawn_from });
             for (node, end) in ends.iter_mut().zip([low, high]) {
                 if let Content::Map(entries) = &mut node.content
                     && let Some((_, value)) = entries.get_mut(index)
@@ -416,7 +419,7 @@ impl Reader {
         key: Option<&Node>,
         value: &Node,
         entries: &[(Node, Node)],
-    ) -> Option<(Domain, [Node; 2])> {
+    ) -> Option<(SpaceKey, [Node; 2])> {
         let word = entries.iter().find(|(key, _)| key.text().is_some_and(|text| WORDS.contains(&text)));
         let Some((word, ends)) = word else {
             let hint = self.meant_range(path, key, value, entries);
@@ -425,9 +428,12 @@ impl Reader {
         };
         let word = word.text().unwrap_or_default();
         let allowed = [word, "step"];
-        let allowed = if matches!(word, "uniform" | "int") { &allowed[..] } else { &allowed[..1] };
+        let allowed = if matches!(word, "uniform" | "int" | "normal") { &allowed[..] } else { &allowed[..1] };
         let others = self.other_entries(path, entries, allowed);
-        let range = self.ends(path, word, entries, ends);
+        let range = match word {
+            "normal" => self.normal(path, entries, ends),
+            _ => self.ends(path, word, entries, ends).map(|(domain, ends)| (domain.into(), ends)),
+        };
         range.filter(|_| others.is_some())
     }
 
@@ -453,6 +459,7 @@ impl Reader {
             Some("uniform") => &["uniform", "int"],
             Some("int") => &["int", "uniform"],
             Some("log_int") => &["log_int", "log"],
+            Some("normal") => &["normal"],
             Some(_) => &[],
             None => &["uniform", "log", "int", "log_int"],
         };
@@ -489,17 +496,17 @@ impl Reader {
     ) -> Option<String> {
         let before = (self.errors.len(), self.warnings.len());
         let ends = Node { place: value.place, content: Content::List(ends.map(Node::clone).to_vec()) };
-        let step = step.filter(|_| matches!(word, "uniform" | "int")).map(|step| ("step", step.clone()));
+        let step = step.filter(|_| matches!(word, "uniform" | "int" | "normal")).map(|step| ("step", step.clone()));
         let entries =
             std::iter::once((word, ends)).chain(step).map(|(key, node)| (Node::plain(key, value.place), node));
         let node = Node { place: value.place, content: Content::Map(entries.collect()) };
         let range = self.range(path, key, &node, node.map()?);
-        if let (Some((domain, ends)), Some(key)) = (&range, key) {
+        if let (Some((drawn_from, ends)), Some(key)) = (&range, key) {
             for end in ends {
                 self.choice(path, key, end);
             }
             if self.errors.len() == before.0 {
-                self.check_between(path, key, &node, domain);
+                self.check_between(path, key, &node, drawn_from);
             }
         }
         let is_right = range.is_some() && self.errors.len() == before.0;

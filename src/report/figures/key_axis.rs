@@ -110,7 +110,7 @@ fn round_in_ln(low: f64, high: f64) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::search::{DimensionName, Space, SpaceKey};
+    use crate::search::{DimensionName, Space};
 
     fn axes_of(space: Space, names: Vec<DimensionName>) -> Vec<KeyAxis> {
         KeyAxis::all(&SearchHistory {
@@ -126,7 +126,7 @@ mod tests {
     }
 
     fn labels(domain: Domain, values: &[&str]) -> String {
-        let space = Space { dimensions: vec![SpaceKey { domain, condition: None }] };
+        let space = Space { dimensions: vec![domain.into()] };
         let values = values.iter().map(|text| (*text).to_owned()).collect();
         let names = vec![DimensionName { path: "lr".into(), values }];
         let axes = axes_of(space, names);
@@ -150,8 +150,7 @@ mod tests {
 
     #[test]
     fn equal_values_lie_beside_each_other() {
-        let space =
-            Space { dimensions: vec![SpaceKey { domain: Domain::Choice { weights: vec![1.0; 2] }, condition: None }] };
+        let space = Space { dimensions: vec![Domain::Choice { weights: vec![1.0; 2] }.into()] };
         let names = vec![DimensionName { path: "augmentation".into(), values: vec!["none".into(), "eda".into()] }];
         let axis = axes_of(space, names).remove(0);
         let places: Vec<f64> = (0..20).filter_map(|index| axis.spread(&vec![Some(1.0)], index)).collect();

@@ -10,4 +10,4 @@ mod training;
 
 pub(super) use key::{METRIC, put, switch};
 pub(super) use model::{ARCHITECTURE, EXTRA};
-pub(super) use table::{GROUPS, Group, Target, all, group, key, owners, parameter, paths, variants};
+pub(super) use table::{GROUPS, Group, Target, all, group, key, kind, owners, parameter, paths, variants};

@@ -113,6 +113,12 @@ pub(in crate::spec) fn parameter(path: &str) -> Option<(&'static Kind, Target)> 
     Some((&parameter.kind, Target::Parameter(parameter, put)))
 }
 
+/// What may stand at the path of a key or a parameter, beside `null`.
+pub(in crate::spec) fn kind(path: &str) -> Option<&'static Kind> {
+    let kind = key(path).map(|key| &key.kind).or_else(|| parameter(path).map(|(kind, _)| kind))?;
+    if let Kind::Optional(inner) = kind { Some(inner) } else { Some(kind) }
+}
+
 /// The schedules or augmentations that have the parameter at `path`; none if it is no parameter.
 pub(in crate::spec) fn owners(path: &str) -> Vec<&'static str> {
     let Some((owner, name)) = path.split_once('.') else { return Vec::new() };

@@ -99,12 +99,6 @@ pub(super) fn near(written: &str) -> Option<&'static str> {
     nearest(name.trim_start_matches(['-', '_']), keys::paths().filter(|path| *path != "metric"))
 }
 
-/// The kind of a key, `null` left out.
-pub(super) fn kind(path: &str) -> Option<&'static Kind> {
-    let kind = keys::key(path).map(|key| &key.kind).or_else(|| keys::parameter(path).map(|(kind, _)| kind))?;
-    if let Kind::Optional(inner) = kind { Some(inner) } else { Some(kind) }
-}
-
 /// Organisations on the hub of models that W&B files name without them.
 const ORGANISATIONS: &[(&str, &str)] = &[
     ("bert-", "google-bert"),
@@ -128,7 +122,7 @@ pub(super) fn value(path: &str, text: &str) -> Option<String> {
             _ => None,
         };
     }
-    let names: Vec<&str> = match kind(path)? {
+    let names: Vec<&str> = match keys::kind(path)? {
         Kind::Choice(names) => names.to_vec(),
         Kind::Named(variants) | Kind::NamedList(variants) => variants.iter().map(|variant| variant.name).collect(),
         _ => return None,

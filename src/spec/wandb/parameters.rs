@@ -1,5 +1,6 @@
 //! The values of a parameter: fixed, listed, or a distribution.
 
+use super::super::keys;
 use super::super::kind::{Kind, number, whole};
 use super::super::problem::{Place, Problem};
 use super::super::yaml::{Content, Node};
@@ -62,9 +63,10 @@ impl Translator<'_> {
     fn range(&mut self, written: &str, value: &Node) -> Option<(Form, Vec<Problem>)> {
         let distribution = entry(value, "distribution");
         let name = distribution.and_then(Node::text).unwrap_or_default();
-        if matches!(name, "normal" | "q_normal" | "log_normal" | "q_log_normal" | "beta" | "q_beta")
-            || name.starts_with("inv_log")
-        {
+        if matches!(name, "normal" | "q_normal") {
+            return self.normal(written, value, name == "q_normal");
+        }
+        if matches!(name, "log_normal" | "q_log_normal" | "beta" | "q_beta") || name.contains("inv_log") {
             let what = format!("`{written}` cannot be drawn from `{name}`");
             self.error(
                 distribution.unwrap_or(value),
@@ -89,10 +91,7 @@ impl Translator<'_> {
             |end: &Node| end.text().is_some_and(|text| !text.contains(['.', 'e', 'E'])) && whole(end).is_some();
         let are_whole = is_whole(&low) && is_whole(&high);
         let mut step = entry(value, "q").map(plain);
-        let takes_whole = match names::meaning(written, &self.options.keys) {
-            Meaning::Key(path) => matches!(names::kind(&path), Some(Kind::Whole { .. })),
-            _ => false,
-        };
+        let takes_whole = self.is_whole(written);
         let mut notes = Vec::new();
         let mut say = |what: String| notes.push(Problem::new(value.place, what));
         let word = match name {
@@ -158,6 +157,32 @@ impl Translator<'_> {
         }
         let step = step.filter(|_| name == "q_uniform").map(|step| ("step", step));
         Some((Form::Range(map(value.place, [(word, ends)].into_iter().chain(step))), notes))
+    }
+
+    /// A normal distribution, in steps of `q` if `stepwise`. W&B has a mean of 0 and a standard deviation of 1 where they are not
+    /// written.
+    fn normal(&mut self, written: &str, value: &Node, stepwise: bool) -> Option<(Form, Vec<Problem>)> {
+        let parameter =
+            |name: &str, default: &str| entry(value, name).map_or_else(|| Node::plain(default, value.place), plain);
+        let parameters = [parameter("mu", "0"), parameter("sigma", "1")];
+        if let Some(wrong) = parameters.iter().find(|node| number(node).is_none()) {
+            let what = format!("a parameter of the distribution of `{written}` cannot be {}", wrong.described());
+            self.error(wrong, what, "expected a number");
+            return None;
+        }
+        let what = format!("`{written}`: values further from the mean than three standard deviations are not drawn");
+        let step = (stepwise || self.is_whole(written)).then(|| ("step", parameter("q", "1")));
+        let parameters = Node { place: value.place, content: Content::List(parameters.to_vec()) };
+        let range = map(value.place, [("normal", parameters)].into_iter().chain(step));
+        Some((Form::Range(range), vec![Problem::new(value.place, what)]))
+    }
+
+    /// Whether a parameter names a key of whole numbers.
+    fn is_whole(&self, written: &str) -> bool {
+        match names::meaning(written, &self.options.keys) {
+            Meaning::Key(path) => matches!(keys::kind(&path), Some(Kind::Whole { .. })),
+            _ => false,
+        }
     }
 }
 

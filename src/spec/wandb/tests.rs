@@ -237,6 +237,22 @@ parameters:
 }
 
 #[test]
+fn normal_distributions() {
+    let text = "
+method: random
+parameters:
+  lr: {distribution: normal, mu: 3e-5, sigma: 1e-5}
+  dropout: {distribution: q_normal, mu: 0.1, sigma: 0.05, q: 0.02}
+  batch_size: {distribution: normal, mu: 32, sigma: 8}
+";
+    assert_snapshot!(translated(text, &[], &[]));
+    let others = translated(&text.replace("normal", "inv_log_uniform"), &[], &[]);
+    assert!(others.contains("`dropout` cannot be drawn from `q_inv_log_uniform`"), "{others}");
+    let nameless = translated(&text.replace("mu: 32", "mu: many"), &[], &[]);
+    assert!(nameless.contains("a parameter of the distribution of `batch_size` cannot be `many`"), "{nameless}");
+}
+
+#[test]
 fn an_option_names_a_key_as_a_parameter_would() {
     let text = "method: random\nparameters: {my_drop: {values: [0.1, 0.2]}}\n";
     for key in ["dropout", "model.dropout"] {
