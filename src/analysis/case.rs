@@ -2,6 +2,7 @@
 //!
 //! "H" is the entropy of the class prior, the loss of the best guess that ignores the input.
 
+use std::f64::consts::LN_2;
 use std::fmt;
 
 use super::curve::Point;
@@ -166,7 +167,7 @@ impl<'a> Case<'a> {
     pub fn guess_at(level: f64) -> Option<Guess> {
         let of = |classes: usize| {
             let nats = (classes as f64).ln();
-            [(nats, "ln"), (nats / std::f64::consts::LN_2, "log2")].map(|(loss, log)| Guess { classes, loss, log })
+            [(nats, "ln"), (nats / LN_2, "log2")].map(|(loss, log)| Guess { classes, loss, log })
         };
         let off = |guess: &Guess| (level / guess.loss - 1.0).abs();
         let nearest = (2..=limit::FEW_CLASSES).flat_map(of).min_by(|a, b| off(a).total_cmp(&off(b)));
@@ -178,14 +179,22 @@ impl<'a> Case<'a> {
     pub fn may_be_of_preferences(&self) -> bool {
         let measured = self.measured;
         let bare = self.chance.is_none() && measured.eval.is_empty() && measured.accuracy.is_empty();
-        let first = measured.train.first().map_or(f64::NAN, |point| point.y);
-        measured.of_preferences || bare && (first / std::f64::consts::LN_2 - 1.0).abs() < limit::EXACT_START
+        let starts_exactly = |first: &Point| {
+            // The loss of the first step alone has no noise yet. A first row of more steps is their mean.
+            let (starts, within) = if first.x > 1.0 {
+                ([LN_2; 2], limit::NEAR_START)
+            } else {
+                ([LN_2, limit::LN_2_IN_BF16], limit::EXACT_START)
+            };
+            starts.iter().any(|start| (first.y / start - 1.0).abs() < within)
+        };
+        measured.of_preferences || bare && measured.train.first().is_some_and(starts_exactly)
     }
 
     /// Whether the losses of another program start and end at those of guessing in bits, where guessing in nats has less.
     pub fn is_in_bits(&self) -> bool {
         let Some(nats) = self.chance.filter(|_| self.config().is_none()) else { return false };
-        let is_guess = |loss: f64| (loss * std::f64::consts::LN_2 / nats - 1.0).abs() < limit::NEAR_UNIFORM;
+        let is_guess = |loss: f64| (loss * LN_2 / nats - 1.0).abs() < limit::NEAR_UNIFORM;
         self.train_start().is_some_and(|start| start < limit::ROSE * self.tail() + 3.0 * self.noise())
             && is_guess(self.tail())
             && finite(&self.measured.eval).into_iter().all(is_guess)
@@ -204,7 +213,7 @@ impl<'a> Case<'a> {
         let is_near = |guess: f64| (level / guess - 1.0).abs() < limit::NEAR_UNIFORM;
         let nats = |classes: usize| (classes as f64).ln();
         if self.sees_the_start() {
-            (2..=limit::FEW_CLASSES).any(|k| is_near(nats(k)) || is_near(nats(k) / std::f64::consts::LN_2))
+            (2..=limit::FEW_CLASSES).any(|k| is_near(nats(k)) || is_near(nats(k) / LN_2))
         } else {
             (2..=limit::FEWEST_CLASSES).any(|k| is_near(nats(k)))
         }
@@ -295,16 +304,35 @@ impl<'a> Case<'a> {
 
     /// Whether an evaluation or a block of training losses was above the start by more than its noise.
     pub fn rose_above_start(&self) -> bool {
-        let untrained = self.measured.eval.first().filter(|point| point.x == 0.0).map(|point| point.y);
+        self.evaluations_rose_above_start() || self.training_rose_above_start()
+    }
+
+    /// Whether an evaluation was above the start.
+    pub fn evaluations_rose_above_start(&self) -> bool {
+        let Some(start) = self.level_at_start() else { return false };
+        self.measured.eval.iter().any(|point| point.x > 0.0 && point.y > limit::ROSE * start)
+    }
+
+    /// Whether a block of training losses was above the start by more than its noise.
+    fn training_rose_above_start(&self) -> bool {
+        let Some(start) = self.level_at_start() else { return false };
+        let length = self.measured.train.len() as f64 / self.blocks.len().max(1) as f64;
+        let of_start = if self.untrained_eval().is_some() { 0.0 } else { 1.0 / self.few_first() };
+        let margin = 2.0 * self.noise() * (1.0 / length.max(1.0) + of_start).sqrt();
+        self.blocks.iter().any(|block| block.mean > start + margin)
+    }
+
+    /// The evaluation before the first step.
+    fn untrained_eval(&self) -> Option<f64> {
+        self.measured.eval.first().filter(|point| point.x == 0.0).map(|point| point.y)
+    }
+
+    /// The evaluation before the first step, or else the first training losses.
+    fn level_at_start(&self) -> Option<f64> {
         // Of a steep fall, the mean of the first losses lies well below the first one.
         let first = self.measured.train.first().map(|point| point.y);
-        let seen = self.train_start().map(|start| first.map_or(start, |first| start.max(first)));
-        let Some(start) = untrained.or(seen) else { return false };
-        let length = self.measured.train.len() as f64 / self.blocks.len().max(1) as f64;
-        let of_start = if untrained.is_some() { 0.0 } else { 1.0 / self.few_first() };
-        let margin = 2.0 * self.noise() * (1.0 / length.max(1.0) + of_start).sqrt();
-        self.measured.eval.iter().any(|point| point.x > 0.0 && point.y > limit::ROSE * start)
-            || self.blocks.iter().any(|block| block.mean > start + margin)
+        let seen = || self.train_start().map(|start| first.map_or(start, |first| start.max(first)));
+        self.untrained_eval().or_else(seen)
     }
 
     /// First step at which the loss stands clearly above that of the untrained model: in the evaluations, which have little noise,

@@ -81,8 +81,13 @@ pub const TAIL_SHARE: f64 = 0.05;
 pub const FREQUENCIES_ALONE: f64 = 4.0;
 /// `NEVER_FELL`: relative distance of evaluations from their median within which they are one number (own).
 pub const ONE_NUMBER: f64 = 0.0025;
-/// Relative distance from ln 2 within which a preference loss starts: its policy equals its reference (own).
-pub const EXACT_START: f64 = 0.01;
+/// Relative distance from ln 2 within which the first step of a preference loss lies: its policy equals its reference, and logs have
+/// three decimals or more (own).
+pub const EXACT_START: f64 = 5e-4;
+/// ln 2 rounded to the seven bits of a bfloat16.
+pub const LN_2_IN_BF16: f64 = 0.691_406_25;
+/// Relative distance from ln 2 of the mean over the first steps of a preference loss (own).
+pub const NEAR_START: f64 = 0.01;
 /// Share of the first training losses below which the last third shows learning (own).
 pub const POOR_FALL: f64 = 0.9;
 /// Greatest K of which ln K is taken for guessing where the start of the loss is not seen: with more, any level would do (own).

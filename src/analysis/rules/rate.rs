@@ -96,9 +96,10 @@ pub fn too_slow(case: &Case<'_>) -> Option<Verdict> {
     }
     let text = if behind && !small {
         format!(
-            "the evaluations still improve, and the training loss only comes to {:.3}, where guessing has {:.3}: the learning rate is too \
-             low or the run too short",
-            tail.level, case.chance?
+            "{}, and the training loss only comes to {:.3}, where guessing has {:.3}: the learning rate is too low or the run too short",
+            if improves { "the evaluations still improve" } else { "the loss still falls" },
+            tail.level,
+            case.chance?
         )
     } else if small {
         format!(
@@ -128,12 +129,15 @@ pub fn too_slow(case: &Case<'_>) -> Option<Verdict> {
     Some(verdict.over(case.tail_steps()).with_evidence(&evidence).with_reason(reason))
 }
 
-/// Whether the losses fall to the end and are not yet below those of guessing.
+/// Whether the losses fall to the end and are not yet below those of guessing. Far above it, each evaluation may gain little.
 fn improves_above_guessing(case: &Case<'_>) -> bool {
-    let above = |level: f64, chance: Option<f64>| chance.is_some_and(|chance| level >= limit::AT_PRIOR * chance);
-    matches!(case.shape, Shape::StillImproving { .. })
-        && above(case.tail(), case.chance)
-        && case.eval_end().is_some_and(|end| above(end, case.measured.eval_chance()))
+    let least = match case.shape {
+        Shape::StillImproving { .. } => limit::AT_PRIOR,
+        _ if case.detection.tail.trend.is_falling() => limit::OVER_PRIOR,
+        _ => return false,
+    };
+    let above = |level: f64, chance: Option<f64>| chance.is_some_and(|chance| level >= least * chance);
+    above(case.tail(), case.chance) && case.eval_end().is_some_and(|end| above(end, case.measured.eval_chance()))
 }
 
 /// Fall over the last third divided by the fall over the middle third, each per learning rate. Infinite where the middle did

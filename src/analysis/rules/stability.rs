@@ -131,8 +131,10 @@ fn blew_up(case: &Case<'_>) -> Option<Verdict> {
     let chance = case.chance.filter(|_| case.high_rate_prevents_learning())?;
     let large = case.largest_update().filter(|_| case.has_large_steps());
     let at = case.blow_up_step();
-    // Large steps alone are those of a small model as well.
-    if at.is_none() && !case.rose_above_start() {
+    // Large steps alone are those of a small model as well, and a few losses of single batches rise by accident.
+    let few = case.detection.tail.trend == Trend::TooShort;
+    let rose = if few { case.evaluations_rose_above_start() } else { case.rose_above_start() };
+    if at.is_none() && !rose {
         return None;
     }
     let level = case.clean_end();

@@ -444,6 +444,30 @@ fn primary(measured: &Measured<'_>) -> VerdictId {
     diagnose(measured, Status::Finished, LEAST_DELTA).verdicts.swap_remove(0).id
 }
 
+/// Six batches with dropout are no evidence against a learning rate, where the evaluations fall.
+#[test]
+fn a_few_losses_that_rise_by_accident_are_no_overshoot() {
+    let config = TrialConfig { lr: 1e-3, ..TrialConfig::default() };
+    let large = rows(0.5, 0.7, 0.05, [101, 99]);
+    let of_six = |evals: [f64; 3], probe: [f64; 3]| {
+        let curve = |y: [f64; 3]| [0.0, 3.0, 6.0].into_iter().zip(y).map(|(x, y)| Point { x, y }).collect();
+        let log = Measured {
+            config: Some(&config),
+            eval: curve(evals),
+            probe: curve(probe),
+            diagnostics: &large[..3],
+            train_prior: &[0.33, 0.33, 0.34],
+            eval_prior: &[0.33, 0.33, 0.34],
+            ..foreign(vec![1.087, 1.090, 1.114, 1.099, 1.156, 1.170], vec![], vec![])
+        };
+        diagnose(&log, Status::Finished, LEAST_DELTA).verdicts.swap_remove(0)
+    };
+    let learns = of_six([1.091, 0.973, 0.975], [1.083, 0.867, 0.795]);
+    assert!(!learns.is_cause(), "{learns:?}");
+    let loses = of_six([1.091, 1.13, 1.16], [1.083, 1.12, 1.15]);
+    assert_eq!(loses.id, Cause::Overshoot, "{loses:?}");
+}
+
 /// A task without classes has a loss of guessing, too.
 #[test]
 fn a_regression_can_collapse() {

@@ -548,13 +548,19 @@ fn a_preference_loss_that_falls_slowly_is_not_too_slow() {
         "its start is known, whatever the first losses are"
     );
     assert_eq!(primary(&named(&|_| 2_f64.ln())), Cause::NeverFell, "nothing is learned");
-    let bare = |start: f64| {
+    let bare = |start: f64, every: f64| {
         let mut log = foreign(noisy(200, 0.02, |t| start - 0.12 * t), vec![], vec![]);
         log.train[0].y = start;
+        log.train.iter_mut().chain(&mut log.lr).for_each(|point| point.x *= every);
+        log.steps *= every as u64;
         primary(&log)
     };
-    assert_eq!(bare(2_f64.ln()), Cause::Healthy);
-    assert_eq!(bare(0.72), Cause::TooSlow);
+    assert_eq!(bare(2_f64.ln(), 1.0), Cause::Healthy);
+    assert_eq!(bare(0.6914, 1.0), Cause::Healthy, "ln 2 in bf16");
+    assert_eq!(bare(0.72, 1.0), Cause::TooSlow);
+    assert_eq!(bare(0.6943, 1.0), Cause::TooSlow, "the noise of a classifier that starts near ln 2");
+    assert_eq!(bare(0.6943, 10.0), Cause::Healthy, "the mean of ten steps");
+    assert_eq!(bare(0.72, 10.0), Cause::TooSlow);
 }
 
 #[test]

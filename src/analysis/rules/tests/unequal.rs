@@ -1,6 +1,6 @@
 //! Rules on data of unequal classes, where most batches hold the frequent class alone, and guessing is a loss far below ln K.
 
-use super::{Made, healthy, of_prior, poor, rows};
+use super::{Made, foreign, healthy, noisy, of_prior, poor, primary, rows};
 use crate::analysis::curve::Point;
 use crate::analysis::measured::LEAST_DELTA;
 use crate::analysis::measured::{Measured, chance};
@@ -136,4 +136,25 @@ fn wrong_labels_are_seen_where_they_keep_the_loss_near_guessing() {
 /// As [`poor`], at losses that fit H.
 fn poor_of_unequal() -> Made {
     Made { train: |t| 0.25 + 0.4 * (-t / 0.05).exp(), ..poor() }
+}
+
+/// A fresh head starts at ln 2, where guessing has 0.2. Each evaluation gains less than delta.
+#[test]
+fn a_loss_that_slowly_comes_down_to_guessing_is_too_slow() {
+    let prior = [0.05, 0.95];
+    let loss = |t: f64| 0.68 - 0.1 * t;
+    let of = |loss: &dyn Fn(f64) -> f64| {
+        let evals =
+            (0..=40).map(|i| Point { x: f64::from(i) * 20.0, y: loss(f64::from(i) / 40.0) }).collect::<Vec<_>>();
+        let measured = Measured {
+            probe: evals.clone(),
+            eval: evals,
+            train_prior: &prior,
+            eval_prior: &prior,
+            ..foreign(noisy(800, 0.02, loss), vec![], vec![])
+        };
+        primary(&measured)
+    };
+    assert_eq!(of(&loss), Cause::TooSlow);
+    assert_ne!(of(&|t| loss(t) - 0.5 + 0.1 * t), Cause::TooSlow, "below guessing");
 }
