@@ -2,13 +2,14 @@
 //!
 //! A byte-order mark decides first, then `data.encoding`, then UTF-8 with at most a few faulty bytes. Otherwise the encoding is detected from the
 //! content: UTF-16 by its zero bytes, other encodings by `chardetng`, the detector of Firefox. A file with few letters beyond ASCII is
-//! Windows-1252, and that is called a guess: the detector would take `£100` for Polish.
+//! Windows-1252, and that is called a guess: the detector would take `£100` for Polish. Two encodings that the detector does not know
+//! are found by what its choice makes of them: Hungarian, and that of old Macs.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use chardetng::EncodingDetector;
-use encoding_rs::{Encoding, ISO_2022_JP, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
+use encoding_rs::{Encoding, ISO_2022_JP, MACINTOSH, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1250, WINDOWS_1252};
 
 use super::error::DataError;
 
@@ -19,7 +20,7 @@ pub(super) struct Decoded<'a> {
     pub encoding: &'static Encoding,
     /// Faulty characters of a UTF-8 file that became `U+FFFD`.
     pub replaced: usize,
-    /// Whether the file has too few letters beyond ASCII to know its encoding.
+    /// Whether the encoding is not sure: the file has too few letters beyond ASCII, or they stand where none belong.
     pub is_guess: bool,
 }
 
@@ -83,13 +84,24 @@ pub(super) fn decode<'a>(
     }
     let mut detector = EncodingDetector::new(chardetng::Iso2022JpDetection::Deny);
     detector.feed(&without_symbols(bytes), true);
-    let encoding = detector.guess(None, chardetng::Utf8Detection::Deny);
+    let encoding = match detector.guess(None, chardetng::Utf8Detection::Deny) {
+        western if western == WINDOWS_1252 && is_hungarian(bytes) => WINDOWS_1250,
+        other => other,
+    };
     let (text, has_errors) = encoding.decode_without_bom_handling(bytes);
+    let misplaced = misplaced_characters(&text);
+    let is_odd = misplaced >= ENOUGH_LETTERS;
+    if is_odd {
+        let (of_mac, _) = MACINTOSH.decode_without_bom_handling(bytes);
+        if 4 * misplaced_characters(&of_mac) <= misplaced {
+            return Ok(Decoded { text: of_mac, encoding: MACINTOSH, replaced: 0, is_guess: true });
+        }
+    }
     match (foreign_letters(&text), has_errors) {
         (ENOUGH_LETTERS.., true) => Err(undecodable(source, bytes, encoding)),
-        (ENOUGH_LETTERS.., false) => Ok(Decoded { text, encoding, replaced: 0, is_guess: false }),
+        (ENOUGH_LETTERS.., false) => Ok(Decoded { text, encoding, replaced: 0, is_guess: is_odd }),
         (few, _) => {
-            let is_guess = few == 0 || encoding != WINDOWS_1252;
+            let is_guess = few == 0 || encoding != WINDOWS_1252 || is_odd;
             Ok(Decoded { is_guess, ..decode_as(source, bytes, WINDOWS_1252)? })
         }
     }
@@ -105,6 +117,35 @@ fn without_symbols(bytes: &[u8]) -> Vec<u8> {
             && !is_of_word(at.checked_sub(1).and_then(|at| bytes.get(at)))
     };
     (0..bytes.len()).map(|at| if is_symbol(at) { b' ' } else { bytes[at] }).collect()
+}
+
+/// Whether bytes are Hungarian in Windows-1250 (or ISO-8859-2). It shares all letters with Windows-1252 but ő and ű, which are õ and û
+/// there. No language has these beside accents and umlauts.
+fn is_hungarian(bytes: &[u8]) -> bool {
+    let (text, _) = WINDOWS_1252.decode_without_bom_handling(bytes);
+    let letters: String =
+        text.chars().filter(|c| !c.is_ascii() && c.is_alphabetic()).flat_map(char::to_lowercase).collect();
+    let count = |of: &str| letters.chars().filter(|c| of.contains(*c)).count();
+    let (acute, umlaut, double_acute) = (count("áéíóú"), count("öü"), count("õû"));
+    let known = acute + umlaut + double_acute;
+    acute.min(umlaut).min(double_acute) > 0 && 20 * (letters.chars().count() - known) <= known
+}
+
+/// The number of characters beyond ASCII between two small letters that are neither small letters nor punctuation of words. They
+/// are the letters of another encoding.
+fn misplaced_characters(text: &str) -> usize {
+    const PUNCTUATION: &str = "’‘´–—…·\u{ad}\u{a0}";
+    let mut around = ['\0'; 2];
+    let mut count = 0;
+    for after in text.chars() {
+        let [before, c] = around;
+        let stands_in_word = before.is_lowercase() && after.is_lowercase();
+        let belongs = c.is_ascii() || c.is_lowercase() || PUNCTUATION.contains(c);
+        let has_no_case = c.is_alphabetic() && !c.is_uppercase();
+        count += usize::from(stands_in_word && !belongs && !has_no_case);
+        around = [c, after];
+    }
+    count
 }
 
 /// So many different letters beyond ASCII tell the encoding of a file.
@@ -261,6 +302,11 @@ mod tests {
             ("windows-1252", "un café à la crème brûlée, £5\n"),
             ("windows-1250", "Książka jest świetna, ale film był nudny i za długi\n"),
             ("iso-8859-2", "Tenhle film byl opravdu skvělý, ale knížka je ještě lepší než všechno\n"),
+            ("windows-1250", "Az idő rövid volt, de a gyűrű tetszik és a pincér kedves\n"),
+            ("iso-8859-2", "Jövő héten újra jövünk, őszintén ajánlom, bár szűk a hely és kicsi az étel\n"),
+            ("windows-1252", "não há reclamações, põe o avô à mesa e não é freqüente\n"),
+            ("windows-1252", "où êtes-vous, c’est gênant, sûr, ça fait plaisir\n"),
+            ("windows-1252", "Väga hea toit, ilus õhtu, täname, hommikusöök külm\n"),
             ("windows-1251", "Этот фильм мне очень понравился\n"),
             ("windows-1254", "Bu film çok güzeldi ama başı biraz sıkıcıydı, yine de beğendim\n"),
             ("shift_jis", "この映画はとても面白かったです\n"),
@@ -274,6 +320,34 @@ mod tests {
             let decoded = decode("FILE", &bytes, None).unwrap();
             assert_eq!((&*decoded.text, decoded.is_guess), (text.repeat(3).as_str(), false), "{label}");
         }
+    }
+
+    /// Files of Excel on a Mac, and of DOS.
+    #[test]
+    fn letters_that_stand_where_none_belong() {
+        let text = "Un café était propre, le déjeuner médiocre, très cher, ça gêne\n".repeat(3);
+        // The encoding library of browsers does not write this encoding.
+        let mac = |c: char| match c {
+            'é' => 0x8e,
+            'è' => 0x8f,
+            'ê' => 0x90,
+            'ç' => 0x8d,
+            c => c as u8,
+        };
+        let decoded =
+            decode("FILE", &text.chars().map(mac).collect::<Vec<u8>>(), None).map(|decoded| decoded.text.into_owned());
+        assert_eq!(decoded.unwrap(), text);
+        let dos = |c: char| match c {
+            'é' => 0x82,
+            'è' => 0x8a,
+            'ê' => 0x88,
+            'ç' => 0x87,
+            c => c as u8,
+        };
+        assert!(decode("FILE", &text.chars().map(dos).collect::<Vec<u8>>(), None).unwrap().is_guess);
+        let clean = "un café à la crème, l’été—déjà… c·est naïf\n".repeat(3);
+        let (bytes, _, _) = WINDOWS_1252.encode(&clean);
+        assert!(!decode("FILE", &bytes, None).unwrap().is_guess);
     }
 
     #[test]

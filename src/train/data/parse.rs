@@ -41,7 +41,7 @@ pub(super) fn parse(
         parsed.description.push_str(decoded.encoding.name());
     }
     if decoded.is_guess {
-        parsed.description.push_str(" (a guess from few letters; data.encoding settles it)");
+        parsed.description.push_str(" (a guess; data.encoding settles it)");
     }
     Ok(parsed)
 }
