@@ -1,9 +1,13 @@
 //! Makes the `tokenizer.json` that transformers would use for a checkpoint folder.
 //!
 //! A folder with only `vocab.txt` gets a BERT tokenizer with the settings of its other files. For a folder with
-//! `tokenizer.json`, the settings in `tokenizer_config.json` win, as in transformers.
+//! `tokenizer.json`, the settings in `tokenizer_config.json` win, and tokens that other files add are added, as in transformers
+//! (version 5.24).
+
+use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
+use tokenizers::{AddedToken, Tokenizer};
 
 use super::error::DataError;
 
@@ -30,6 +34,59 @@ const SPECIAL: [(&str, &str); 5] = [
 impl TokenizerSettings {
     fn flag(&self, key: &str) -> Option<bool> {
         self.config.get(key)?.as_bool()
+    }
+
+    /// The class of the tokenizer, without the `Fast` at its end.
+    fn class(&self) -> &str {
+        let class = self.config.get("tokenizer_class").and_then(Value::as_str).unwrap_or_default();
+        class.strip_suffix("Fast").unwrap_or(class)
+    }
+
+    /// Whether the class of the tokenizer takes `tokenizer.json` as it is.
+    fn is_generic(&self) -> bool {
+        matches!(self.class(), "PreTrainedTokenizer" | "TokenizersBackend")
+    }
+
+    /// The settings of a `BertNormalizer` that win over those in `tokenizer.json`. The classes of BERT and its kin make the normalizer
+    /// anew, so that an absent setting has its default.
+    fn normalizer(&self) -> Vec<(&'static str, Value)> {
+        if self.is_generic() {
+            return Vec::new();
+        }
+        let is_of_bert =
+            ["BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MPNetTokenizer"].contains(&self.class());
+        let settings = [
+            ("do_lower_case", "lowercase", Value::Bool(true)),
+            ("strip_accents", "strip_accents", Value::Null),
+            ("tokenize_chinese_chars", "handle_chinese_chars", Value::Bool(true)),
+        ];
+        let value = |(key, setting, default): (&str, &'static str, Value)| {
+            let written =
+                self.config.get(key).filter(|value| value.is_boolean() || value.is_null() && default.is_null());
+            Some((setting, written.cloned().or_else(|| is_of_bert.then_some(default))?))
+        };
+        settings.into_iter().filter_map(value).collect()
+    }
+
+    /// Whether a space is put before each text, if that wins over `tokenizer.json`.
+    fn prefix_space(&self) -> Option<bool> {
+        let is_of_roberta = ["RobertaTokenizer", "LongformerTokenizer"].contains(&self.class());
+        let written = self.flag("add_prefix_space").or_else(|| is_of_roberta.then_some(false));
+        written.filter(|_| !self.is_generic())
+    }
+
+    /// The further special tokens, which may be in the vocabulary or not.
+    fn further_special(&self) -> Vec<String> {
+        let lists = [&self.config, &self.special_tokens]
+            .into_iter()
+            .flat_map(|file| ["additional_special_tokens", "extra_special_tokens"].map(|key| file.get(key)));
+        let entries = lists.flatten().flat_map(|list| match list {
+            Value::Array(entries) => entries.iter().collect(),
+            Value::Object(named) => named.values().collect(),
+            _ => Vec::new(),
+        });
+        let name = |entry: &Value| entry.as_str().or_else(|| entry.get("content")?.as_str()).map(str::to_owned);
+        entries.filter_map(name).collect()
     }
 
     /// `truncation` of a `tokenizer.json` with the direction of `truncation_side`. None if that setting is absent.
@@ -136,17 +193,18 @@ pub(super) fn from_vocabulary(
         "model": {"type": "WordPiece", "unk_token": unknown, "continuing_subword_prefix": "##",
                   "max_input_chars_per_word": 100, "vocab": pieces},
     });
-    Ok(tokenizer.to_string().into_bytes())
+    Ok(with_added_tokens(tokenizer.to_string().into_bytes(), settings))
 }
 
 /// Applies the settings of a folder to its `tokenizer.json`. Returns the same bytes if nothing changes.
 pub(super) fn with_settings(tokenizer_json: Vec<u8>, settings: &TokenizerSettings) -> Vec<u8> {
-    let wanted = [
-        ("lowercase", settings.flag("do_lower_case")),
-        ("strip_accents", settings.flag("strip_accents")),
-        ("handle_chinese_chars", settings.flag("tokenize_chinese_chars")),
-    ];
-    if wanted.iter().all(|(_, value)| value.is_none()) && settings.config.get("truncation_side").is_none() {
+    with_added_tokens(with_flags(tokenizer_json, settings), settings)
+}
+
+/// Applies the settings of the normalizer, of the pre-tokenizer and of the truncation.
+fn with_flags(tokenizer_json: Vec<u8>, settings: &TokenizerSettings) -> Vec<u8> {
+    let (normalizer, prefix_space) = (settings.normalizer(), settings.prefix_space());
+    if normalizer.is_empty() && prefix_space.is_none() && settings.config.get("truncation_side").is_none() {
         return tokenizer_json;
     }
     // A file that is not JSON is reported by the tokenizer.
@@ -157,13 +215,124 @@ pub(super) fn with_settings(tokenizer_json: Vec<u8>, settings: &TokenizerSetting
     if let Some(truncation) = settings.truncation(tokenizer.get("truncation")) {
         tokenizer.insert("truncation".into(), truncation);
     }
-    let normalizer = tokenizer.get_mut("normalizer").filter(|normalizer| normalizer["type"] == "BertNormalizer");
-    if let Some(normalizer) = normalizer {
-        for (key, value) in wanted {
-            if let Some(value) = value {
-                normalizer[key] = value.into();
-            }
+    if let Some(of_file) = tokenizer.get_mut("normalizer").filter(|of_file| of_file["type"] == "BertNormalizer") {
+        for (key, value) in normalizer {
+            of_file[key] = value;
         }
     }
+    let pre_tokenizer = tokenizer.get_mut("pre_tokenizer").filter(|of_file| of_file["type"] == "ByteLevel");
+    if let (Some(of_file), Some(prefix_space)) = (pre_tokenizer, prefix_space) {
+        of_file["add_prefix_space"] = prefix_space.into();
+    }
     if tokenizer == before { tokenizer_json } else { Value::Object(tokenizer).to_string().into_bytes() }
+}
+
+/// Adds the tokens that other files than `tokenizer.json` name. They get the next free ids, or keep those that the vocabulary has.
+fn with_added_tokens(tokenizer_json: Vec<u8>, settings: &TokenizerSettings) -> Vec<u8> {
+    #[derive(serde::Deserialize)]
+    struct Known {
+        #[serde(default)]
+        added_tokens: Vec<Added>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Added {
+        content: String,
+    }
+    let added = settings.added().into_iter().map(|(_, entry)| {
+        let flag = |key: &str| entry[key] == true;
+        let token = AddedToken::from(entry["content"].as_str().unwrap_or_default(), flag("special"));
+        token
+            .single_word(flag("single_word"))
+            .lstrip(flag("lstrip"))
+            .rstrip(flag("rstrip"))
+            .normalized(flag("normalized"))
+    });
+    let special = settings.further_special().into_iter().map(|content| AddedToken::from(content, true));
+    let mut wanted: Vec<AddedToken> = added.chain(special).collect();
+    if wanted.is_empty() {
+        return tokenizer_json;
+    }
+    // A file that is not JSON is reported by the tokenizer.
+    let Ok(known) = serde_json::from_slice::<Known>(&tokenizer_json) else { return tokenizer_json };
+    let mut known: HashSet<String> = known.added_tokens.into_iter().map(|token| token.content).collect();
+    wanted.retain(|token| !token.content.is_empty() && known.insert(token.content.clone()));
+    if wanted.is_empty() {
+        return tokenizer_json;
+    }
+    let extended = || {
+        let mut tokenizer = Tokenizer::from_bytes(&tokenizer_json).ok()?;
+        for token in &wanted {
+            if token.special {
+                tokenizer.add_special_tokens([token.clone()]).ok()?;
+            } else {
+                tokenizer.add_tokens([token.clone()]).ok()?;
+            }
+        }
+        tokenizer.to_string(false).ok()
+    };
+    extended().map_or_else(|| tokenizer_json.clone(), String::into_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(config: Value, added_tokens: Value) -> TokenizerSettings {
+        TokenizerSettings { config, special_tokens: Value::Null, added_tokens }
+    }
+
+    fn lowercasing() -> Vec<u8> {
+        let pieces = b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nzork\n[NEW]";
+        from_vocabulary("vocab.txt", pieces, &TokenizerSettings::default()).unwrap()
+    }
+
+    fn ids(tokenizer: &[u8], text: &str) -> Vec<u32> {
+        Tokenizer::from_bytes(tokenizer).unwrap().encode(text, false).unwrap().get_ids().to_vec()
+    }
+
+    #[test]
+    fn tokens_that_only_other_files_name_are_added() {
+        let plain = lowercasing();
+        assert_eq!(ids(&plain, "a [NEW] covid"), [5, 1, 1, 1, 1]);
+        let added =
+            settings(json!({"additional_special_tokens": ["[NEW]", "[OTHER]"]}), json!({"covid": 8, "[MASK]": 4}));
+        let extended = with_settings(plain.clone(), &added);
+        assert_eq!(ids(&extended, "a [NEW] COVID [OTHER]"), [5, 7, 8, 9]);
+        let decoder = json!({"8": {"content": "covid", "special": false, "normalized": true, "single_word": true}});
+        let extended = with_settings(plain.clone(), &settings(json!({"added_tokens_decoder": decoder}), Value::Null));
+        assert_eq!(ids(&extended, "covid covids"), [8, 1]);
+        let named = settings(json!({"extra_special_tokens": {"other": "[OTHER]"}}), Value::Null);
+        let pieces = b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]";
+        assert_eq!(ids(&from_vocabulary("vocab.txt", pieces, &named).unwrap(), "[OTHER]"), [5]);
+        let known = settings(json!({"extra_special_tokens": ["[PAD]"]}), json!({"[SEP]": 3}));
+        assert_eq!(with_settings(plain.clone(), &known), plain, "nothing is new");
+    }
+
+    #[test]
+    fn the_class_of_the_tokenizer_decides_which_settings_win() {
+        let normalizer = |config: Value| {
+            let changed = with_settings(lowercasing(), &settings(config, Value::Null));
+            let changed: Value = serde_json::from_slice(&changed).unwrap();
+            ["lowercase", "strip_accents", "handle_chinese_chars"].map(|key| changed["normalizer"][key].clone())
+        };
+        let [yes, no, null] = [Value::Bool(true), Value::Bool(false), Value::Null];
+        assert_eq!(normalizer(json!({"do_lower_case": false})), [no.clone(), null.clone(), yes.clone()]);
+        let generic = json!({"tokenizer_class": "PreTrainedTokenizerFast", "do_lower_case": false});
+        assert_eq!(normalizer(generic), [yes.clone(), null.clone(), yes.clone()]);
+        // The class of BERT has a normalizer of its own: an absent setting is its default.
+        let of_file = settings(json!({"do_lower_case": false, "strip_accents": true}), Value::Null);
+        let cased = with_settings(lowercasing(), &of_file);
+        let bert = settings(json!({"tokenizer_class": "BertTokenizerFast"}), Value::Null);
+        let changed: Value = serde_json::from_slice(&with_settings(cased, &bert)).unwrap();
+        assert_eq!((&changed["normalizer"]["lowercase"], &changed["normalizer"]["strip_accents"]), (&yes, &null));
+        let prefix = |config: Value| {
+            let bytes = br#"{"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": true}}"#.to_vec();
+            let changed: Value = serde_json::from_slice(&with_flags(bytes, &settings(config, Value::Null))).unwrap();
+            changed["pre_tokenizer"]["add_prefix_space"].clone()
+        };
+        assert_eq!(prefix(json!({})), yes);
+        assert_eq!(prefix(json!({"add_prefix_space": false})), no);
+        assert_eq!(prefix(json!({"tokenizer_class": "RobertaTokenizer"})), no);
+        assert_eq!(prefix(json!({"tokenizer_class": "TokenizersBackend", "add_prefix_space": false})), yes);
+    }
 }
