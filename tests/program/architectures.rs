@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use plateau::train::classifier::{Classifier, ClassifierFiles};
 use plateau::train::data::Example;
 
-use crate::export::scores_in_python;
+use crate::export::{assert_close, scores_in_python};
 use crate::place::{Place, small};
 
 /// Words of the vocabulary of the tests' tokenizer, and the other sizes of the tiny encoders.
@@ -242,8 +242,8 @@ fn sweep(more: &str) -> Place {
 fn models_of_every_encoder_are_exported() {
     let place = sweep("run: {keep: best}\n");
     place.expect(0, "run sweep.yaml --progress none");
-    let texts = ["I love it", "what a terrible, terrible day :(", "see you at the station at 5", "a"];
-    let examples = texts.map(Example::unlabelled);
+    let examples =
+        ["I love it", "what a terrible, terrible day :(", "see you at the station at 5", "a"].map(Example::unlabelled);
     for (library, pooling, class) in
         [("transformers", "pooler", "ForSequenceClassification"), ("sentence-transformers", "mean", "Model")]
     {
@@ -267,11 +267,9 @@ fn models_of_every_encoder_are_exported() {
             folders.push(folder);
         }
         assert_eq!(folders.len(), encoders().len());
-        let Some(expected) = scores_in_python(library, &folders, &texts) else { continue };
-        for ((folder, found), expected) in folders.iter().zip(&scores).zip(&expected) {
-            let pairs = found.iter().flatten().zip(expected.iter().flatten());
-            let worst = pairs.map(|(found, expected)| (found - expected).abs()).fold(0.0, f32::max);
-            assert!(worst <= 1e-5, "{}: {worst:e}: {found:?} instead of {expected:?}", folder.display());
+        let Some(expected) = scores_in_python(library, &folders, &examples) else { continue };
+        for (found, expected) in scores.iter().zip(&expected) {
+            assert_close(found, expected);
         }
     }
 }

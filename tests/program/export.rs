@@ -81,23 +81,24 @@ fn exports_hold_every_measurement() {
 
 const MODEL_SWEEP: &str = small!("steps: 12\neval_every: 4\ngrid: {lr: [1e-3, 1e-4]}\nrun: {keep: best}\n");
 
-/// The scores that a Hugging Face library computes for `texts` with the models in some folders. None without the library.
-pub fn scores_in_python(library: &str, folders: &[PathBuf], texts: &[&str]) -> Option<Vec<Vec<Vec<f32>>>> {
+/// The scores that a Hugging Face library computes for texts, or pairs of texts, with the models in some folders. None without the
+/// library.
+pub fn scores_in_python(library: &str, folders: &[PathBuf], examples: &[Example]) -> Option<Vec<Vec<Vec<f32>>>> {
     const TRANSFORMERS: &str = "import json, sys, torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
-texts, all = json.loads(sys.argv[1]), []
+columns, all = json.loads(sys.argv[1]), []
 for folder in sys.argv[2:]:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     assert model.config.id2label[2] == 'positive', model.config
     # Together, so that the shorter texts are padded.
     with torch.no_grad():
-        all.append(model(**tokenizer(texts, return_tensors='pt', truncation=True, padding=True)).logits.tolist())
+        all.append(model(**tokenizer(*columns, return_tensors='pt', truncation=True, padding=True)).logits.tolist())
 print(json.dumps(all))";
     const SENTENCE_TRANSFORMERS: &str = "import json, sys
 from sentence_transformers import SentenceTransformer
 models = [SentenceTransformer(folder, device='cpu') for folder in sys.argv[2:]]
-print(json.dumps([model.encode(json.loads(sys.argv[1])).tolist() for model in models]))";
+print(json.dumps([model.encode(json.loads(sys.argv[1])[0]).tolist() for model in models]))";
     let script = if library == "transformers" { TRANSFORMERS } else { SENTENCE_TRANSFORMERS };
     let python = std::env::var("PLATEAU_PYTHON").unwrap_or_else(|_| "python3".into());
     let known = Command::new(&python).args(["-c", &format!("import {}", library.replace('-', "_"))]).output();
@@ -105,11 +106,24 @@ print(json.dumps([model.encode(json.loads(sys.argv[1])).tolist() for model in mo
         skip(library, &format!("no {library} in {python} (PLATEAU_PYTHON names another interpreter)"));
         return None;
     }
-    let texts = serde_json::to_string(texts).unwrap();
-    let output = Command::new(python).args(["-c", script]).arg(texts).args(folders).output().unwrap();
+    let texts = examples.iter().map(|example| example.text.as_str()).collect();
+    let pairs: Vec<&str> = examples.iter().filter_map(|example| example.pair.as_deref()).collect();
+    let columns: Vec<Vec<&str>> = [texts, pairs].into_iter().filter(|column| !column.is_empty()).collect();
+    let columns = serde_json::to_string(&columns).unwrap();
+    let mut command = Command::new(python);
+    command.args(["-c", script]).arg(columns).args(folders).env("HF_HUB_OFFLINE", "1");
+    let output = command.output().unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
     let line = stdout.lines().last().unwrap_or_else(|| panic!("{}", String::from_utf8_lossy(&output.stderr)));
     Some(serde_json::from_str(line).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr))))
+}
+
+/// Logits of the same model in f32.
+#[track_caller]
+pub fn assert_close(found: &[Vec<f32>], expected: &[Vec<f32>]) {
+    let pairs = found.iter().flatten().zip(expected.iter().flatten());
+    let worst = pairs.map(|(found, expected)| (found - expected).abs()).fold(0.0, f32::max);
+    assert!(worst <= 1e-5, "{worst:e}: {found:?} instead of {expected:?}");
 }
 
 /// Exports the best model of a sweep in which `extra` is set, and compares its scores with those of Hugging Face.
@@ -140,11 +154,8 @@ fn check_export(extra: &str, library: &str) {
     let example = |text: &&str| Example::unlabelled(*text);
     let examples: Vec<Example> = texts.iter().map(example).collect();
     let scores = Classifier::new(&files, 2).unwrap().outputs(&examples).unwrap();
-    if let Some(expected) = scores_in_python(library, &[place.path("out")], &texts) {
-        let expected = &expected[0];
-        let pairs = scores.iter().flatten().zip(expected.iter().flatten());
-        let worst = pairs.map(|(found, expected)| (found - expected).abs()).fold(0.0, f32::max);
-        assert!(worst <= 1e-5, "{worst:e}: {scores:?} instead of {expected:?}");
+    if let Some(expected) = scores_in_python(library, &[place.path("out")], &examples) {
+        assert_close(&scores, &expected[0]);
     }
     // The folder holds the best state of the trial with the lowest loss, and not any other.
     let best = |folder: PathBuf| {
@@ -171,6 +182,48 @@ fn transformers_computes_the_same_logits() {
     check_export("", "transformers");
 }
 
+/// Of a pair that is too long, the longer text loses tokens first.
+#[test]
+fn transformers_computes_the_same_logits_of_long_pairs() {
+    let words = |word: &str, count: usize| vec![word; count].join(" ");
+    let lengths = [
+        (3, 40),
+        (40, 3),
+        (40, 40),
+        (7, 6),
+        (6, 7),
+        (7, 7),
+        (13, 1),
+        (1, 13),
+        (40, 7),
+        (6, 40),
+        (1, 1),
+        (0, 40),
+        (40, 0),
+    ];
+    let pair =
+        |(first, second)| Example { pair: Some(words("bad", second)), ..Example::unlabelled(words("good", first)) };
+    let examples: Vec<Example> = lengths.map(pair).into();
+    let exported = [("right", ""), ("left", ", truncate: tail")].map(|(side, tail)| {
+        let data = format!("pairs.csv, text_pair: other, max_length: 16{tail}");
+        let place = Place::new(&MODEL_SWEEP.replace("train.tsv, max_length: 32", &data));
+        let row =
+            |i: usize| format!("text {i},{} {i},{}\n", words("other", i), ["negative", "neutral", "positive"][i % 3]);
+        place.write("pairs.csv", format!("text,other,label\n{}", (0..60).map(row).collect::<String>()));
+        place.expect(0, "run sweep.yaml --progress none --only lr=1e-3");
+        place.expect(0, "export sweep.yaml --format hf -o out");
+        let settings: serde_json::Value = serde_json::from_str(&place.read("out/tokenizer_config.json")).unwrap();
+        assert_eq!(settings["truncation_side"].as_str().unwrap_or("right"), side);
+        place
+    });
+    let folders = exported.each_ref().map(|place| place.path("out"));
+    let expected = scores_in_python("transformers", &folders, &examples);
+    for (folder, expected) in folders.iter().zip(expected.iter().flatten()) {
+        let files = ClassifierFiles::read(folder).unwrap();
+        assert_close(&Classifier::new(&files, 1).unwrap().outputs(&examples).unwrap(), expected);
+    }
+}
+
 #[test]
 fn sentence_transformers_computes_the_same_logits() {
     check_export(", pooling: mean", "sentence-transformers");
@@ -192,12 +245,11 @@ fn a_long_text_is_cut_as_in_training_or_the_card_says_so() {
     let card = place.read("out/README.md");
     assert!(card.contains("classify(\"a text\", truncation=True)") && !card.contains("## Long texts"), "{card}");
     let text = "a terrible day, and then the whole long way home in the rain I was so happy";
-    let example = Example::unlabelled(text);
+    let example = [Example::unlabelled(text)];
     let files = ClassifierFiles::read(&place.path("out")).unwrap();
-    let scores = Classifier::new(&files, 1).unwrap().outputs(&[example]).unwrap();
-    if let Some(expected) = scores_in_python("transformers", &[place.path("out")], &[text]) {
-        let pairs = scores[0].iter().zip(&expected[0][0]);
-        assert!(pairs.clone().all(|(found, expected)| (found - expected).abs() < 1e-5), "{scores:?} {expected:?}");
+    let scores = Classifier::new(&files, 1).unwrap().outputs(&example).unwrap();
+    if let Some(expected) = scores_in_python("transformers", &[place.path("out")], &example) {
+        assert_close(&scores, &expected[0]);
     }
     for (data, how) in [(", truncate: head_tail", "data.truncate: head_tail"), (", windows: true", "data.windows")] {
         let (place, note, side) = exported(data);
