@@ -28,8 +28,8 @@ impl EvalHistory {
 /// The next judgement of a rule. None if there is no new one. The median rule reports only judgements
 /// that stop a trial, successive halving reports all. `is_wanted`: whether a trial belongs to this run.
 ///
-/// The median rule compares a trial with those before it in the plan and waits for them: which trials it stops does not
-/// depend on their speed. Successive halving does so by [`JudgingOrder`]. Ended trials are visited only when a running trial
+/// The median rule compares a trial with those before it in the plan, and waits until they have come as far and are judged
+/// themselves: which trials it stops does not depend on their speed. Successive halving does so by [`JudgingOrder`]. Ended trials are visited only when a running trial
 /// reaches an evaluation that counts: with many thousands of them that takes time.
 #[must_use]
 pub fn judge_across(
@@ -56,7 +56,7 @@ pub fn judge_across(
                 are_there.then(|| by_asha(rule, &own, values)).flatten()
             }
         });
-        let median = || rules.median.as_ref().and_then(|rule| by_median(rule, &own, before, passed));
+        let median = || rules.median.as_ref().and_then(|rule| by_median(rule, &own, before, passed, order));
         Some((id.clone(), asha.or_else(median)?))
     };
     state.planned().enumerate().filter(|(_, (_, known))| can_be_judged(known, order)).find_map(judged)
@@ -81,7 +81,7 @@ impl JudgingOrder {
         let order = rules.asha.as_ref().and_then(|rule| rule.order).unwrap_or(default);
         let distance = (order == AshaOrder::Plan).then_some(of_search.unwrap_or(1));
         // Otherwise trials would wait without end for one that ended before it was judged.
-        Self { distance, judges_ended: of_search.is_some() || distance.is_some() }
+        Self { distance, judges_ended: of_search.is_some() || distance.is_some() || rules.median.is_some() }
     }
 }
 
@@ -137,16 +137,21 @@ impl Candidate<'_> {
         self.evals.range(..=step).map(|(_, row)| badness(row, metric)).fold(f64::INFINITY, f64::min)
     }
 
-    /// The value at `step` with which the median rule compares others.
-    fn at_median(&self, step: u64, metric: Metric) -> AtStep {
+    /// The value at `step` with which the median rule compares others. `unjudged`: the first step at which this one is not judged.
+    fn at_median(&self, step: u64, metric: Metric, unjudged: u64) -> AtStep {
         // How far a stopped trial ran before it saw the request is chance. The step of the judgement counts.
-        let end = self.known.stop.as_ref().map_or(u64::MAX, |judgement| judgement.step);
+        if self.known.outdone.as_ref().is_some_and(|judgement| judgement.step < step) {
+            return AtStep::Never;
+        }
+        // It may be stopped before that step.
+        let waits =
+            self.known.outdone.is_none() && unjudged < step && self.evals.range(unjudged..step).next().is_some();
         match &self.known.phase {
-            _ if step <= end && self.first_from(step).is_some() => AtStep::Reached(self.best_until(step, metric)),
+            TrialPhase::Pending if !self.is_to_come => AtStep::Never,
+            _ if waits => AtStep::NotYet,
+            _ if self.first_from(step).is_some() => AtStep::Reached(self.best_until(step, metric)),
             TrialPhase::Ended(_) if self.has_diverged() => AtStep::Reached(f64::INFINITY),
             TrialPhase::Ended(_) | TrialPhase::Failed(_) => AtStep::Never,
-            _ if self.known.stop.is_some() => AtStep::Never,
-            TrialPhase::Pending if !self.is_to_come => AtStep::Never,
             TrialPhase::Pending | TrialPhase::Running { .. } => AtStep::NotYet,
         }
     }
@@ -205,12 +210,15 @@ fn by_median<'a, I: Iterator<Item = Candidate<'a>>>(
     candidate: &Candidate<'_>,
     before: impl Fn() -> I,
     passed: &mut HashMap<TrialId, u64>,
+    order: JudgingOrder,
 ) -> Option<StopJudgement> {
     let from = next_step(rule, passed.get(candidate.id));
     for (&step, _) in candidate.evals.range(from..) {
         let mut others = Vec::new();
         for other in before() {
-            match other.at_median(step, rule.metric) {
+            let is_judged = can_be_judged(other.known, order);
+            let unjudged = if is_judged { next_step(rule, passed.get(other.id)) } else { u64::MAX };
+            match other.at_median(step, rule.metric, unjudged) {
                 AtStep::Reached(value) => others.push(value),
                 AtStep::NotYet => return None,
                 AtStep::Never => {}
@@ -279,6 +287,8 @@ fn median(values: &mut [f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::event::{Event, Failure};
     use crate::state::tests::{id, outcome, slot};
@@ -563,6 +573,55 @@ mod tests {
         assert!(!expected.is_empty());
         for order in [[4, 3, 2, 1, 0], [2, 0, 4, 1, 3], [3, 4, 0, 1, 2]] {
             assert_eq!(stopped(&order), expected, "{order:?}");
+        }
+    }
+
+    /// The judgements of a run in which trials evaluate or end in the order of `choices`, then one after the other. `overrun`: how often
+    /// each still evaluates after its judgement.
+    fn judged_in_some_order(losses: &[Vec<f32>], choices: &[usize], overrun: &[usize]) -> Vec<(u64, u64, bool)> {
+        let rules = by_median(2);
+        let order = JudgingOrder::new(&rules, None);
+        let mut field = Field::new(&vec![&[] as &[f32]; losses.len()]);
+        let (mut seen, mut left) = (vec![0; losses.len()], overrun.to_vec());
+        let mut judged = Vec::new();
+        let mut choices = choices.iter().chain(std::iter::repeat(&0));
+        loop {
+            let is_open = |at: &usize| !field.state.get(&id(*at as u64)).unwrap().phase.is_over();
+            let open: Vec<usize> = (0..losses.len()).filter(is_open).collect();
+            if open.is_empty() {
+                judged.sort_unstable();
+                return judged;
+            }
+            let choice = choices.next().unwrap();
+            if choice % 10 == 9 {
+                // A new run reads the evaluations and the judgements, and has to find out the rest.
+                field.scores.passed.clear();
+            }
+            let at = open[choice % open.len()];
+            let is_out = field.state.get(&id(at as u64)).unwrap().stop.is_some();
+            if is_out && left[at] == 0 {
+                field.end(at as u64, Status::Stopped);
+            } else if seen[at] == losses[at].len() {
+                field.end(at as u64, Status::Finished);
+            } else {
+                left[at] -= usize::from(is_out);
+                seen[at] += 1;
+                field.see(at as u64, &losses[at][..seen[at]]);
+            }
+            judged.extend(field.judge_in(order, &rules));
+        }
+    }
+
+    proptest! {
+        /// Neither the speed of trials nor how far they run on after their judgement changes a judgement.
+        #[test]
+        fn the_median_rule_judges_the_same_in_any_order(
+            losses in prop::collection::vec(prop::collection::vec((0u8..20).prop_map(f32::from), 5), 6),
+            choices in prop::collection::vec(0usize..60, 0..80),
+            overrun in prop::collection::vec(0usize..4, 6),
+        ) {
+            let one_after_the_other = judged_in_some_order(&losses, &[], &[0; 6]);
+            prop_assert_eq!(judged_in_some_order(&losses, &choices, &overrun), one_after_the_other);
         }
     }
 

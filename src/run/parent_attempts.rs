@@ -41,7 +41,7 @@ impl<E: Engine> Parent<'_, E> {
         claimed.assign(&self.assignment(&trial, attempt, slot, oom_policy))?;
         // The worker of an earlier attempt may have died before it saw the request.
         if let Some(judgement) = self.state.get(id).and_then(|known| known.stop.as_ref()) {
-            claimed.request_stop(&judgement.to_string())?;
+            claimed.request_stop(&judgement.into())?;
         }
         let worker = WorkerId { trial: id.clone(), attempt };
         let path = claimed.path().to_owned();

@@ -9,7 +9,7 @@ use super::reconcile::recheck_ended;
 use crate::decide::overdue;
 use crate::event::Event;
 use crate::exec::Engine;
-use crate::store::{HEARTBEAT, StoreError};
+use crate::store::{HEARTBEAT, StopRequest, StoreError};
 use crate::trial::TrialId;
 
 /// How often a sweep that is complete may turn out to have lost files, before the run ends with an error.
@@ -95,11 +95,11 @@ impl<E: Engine> Parent<'_, E> {
     /// Applies the rules that compare trials, and asks the workers of stopped trials to end.
     pub(super) fn stop_outdone(&mut self) -> Result<(), RunError> {
         while let Some((trial, judgement)) = self.early_stopping.next(&self.state, self.order) {
-            let reason = judgement.stops.then(|| judgement.to_string());
+            let request = judgement.stops.then(|| StopRequest::from(&judgement));
             self.record(Event::TrialJudged { trial: trial.clone(), judgement })?;
             let worker = self.running.iter().map(|running| &running.worker).find(|worker| worker.trial == trial);
-            if let (Some(reason), Some(worker)) = (reason, worker) {
-                self.dir.trial(&trial).attempt(worker.attempt).request_stop(&reason)?;
+            if let (Some(request), Some(worker)) = (request, worker) {
+                self.dir.trial(&trial).attempt(worker.attempt).request_stop(&request)?;
             }
         }
         Ok(())

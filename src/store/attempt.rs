@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{AttemptDir, StoreError, TrialDir, atomic, disk};
-use crate::event::{Failure, Handle, Slot};
+use crate::event::{Failure, Handle, Slot, StopJudgement};
 use crate::trial::{CheckpointEvery, Device, Keep, SourceHashes, Trial};
 
 /// `assignment.json`: everything that a worker needs to know.
@@ -90,14 +90,14 @@ impl AttemptDir {
         atomic::read_json(&path)?.ok_or(StoreError::Vanished { path })
     }
 
-    /// Asks the worker to save its training state and to publish an outcome now, for `reason`.
-    pub fn request_stop(&self, reason: &str) -> Result<(), StoreError> {
-        self.write_soon(&self.stop_file(), &reason)
+    /// Asks the worker to save its training state and to publish an outcome.
+    pub fn request_stop(&self, request: &StopRequest) -> Result<(), StoreError> {
+        self.write_soon(&self.stop_file(), request)
     }
 
-    /// Why the trial should stop now, if the parent asked for it.
+    /// Why and when the trial should stop, if the parent asked for it.
     #[must_use]
-    pub fn stop_reason(&self) -> Option<String> {
+    pub fn stop_request(&self) -> Option<StopRequest> {
         self.read(&self.stop_file())
     }
 
@@ -112,7 +112,7 @@ impl AttemptDir {
         let names = disk::names(self.path());
         let has = |path: PathBuf| names.iter().any(|name| path.file_name() == Some(name.as_ref()));
         Requests {
-            stop_reason: if has(self.stop_file()) { self.stop_reason() } else { None },
+            stop: if has(self.stop_file()) { self.stop_request() } else { None },
             is_interrupted: has(self.interrupt_file()) || self.is_superseded(),
         }
     }
@@ -241,11 +241,26 @@ impl AttemptDir {
 /// How long the winner of a claim takes to write its name.
 const MOMENT: Duration = Duration::from_millis(20);
 
+/// A trial should end before its last step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StopRequest {
+    pub reason: String,
+    /// Not before this step, at which the trial was judged: an attempt that begins again from an earlier one trains to it, so that
+    /// what was measured there is measured again.
+    pub step: u64,
+}
+
+impl From<&StopJudgement> for StopRequest {
+    fn from(judgement: &StopJudgement) -> Self {
+        Self { reason: judgement.to_string(), step: judgement.step }
+    }
+}
+
 /// What was asked of a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Requests {
-    /// Why the trial should stop now and publish its outcome.
-    pub stop_reason: Option<String>,
+    /// Whether the trial should stop and publish its outcome.
+    pub stop: Option<StopRequest>,
     /// Whether to save the training state and end: it was asked for, or a later attempt was claimed.
     pub is_interrupted: bool,
 }
@@ -303,9 +318,10 @@ mod tests {
         let attempt = trial(folder.path()).claim(1).unwrap();
         assert_eq!(attempt.failure(), None);
         assert!(matches!(attempt.assignment(), Err(StoreError::Vanished { .. })));
-        assert_eq!(attempt.stop_reason(), None);
-        attempt.request_stop("worse than others").unwrap();
-        assert_eq!(attempt.stop_reason().as_deref(), Some("worse than others"));
+        let request = StopRequest { reason: "worse than others".into(), step: 20 };
+        assert_eq!(attempt.stop_request(), None);
+        attempt.request_stop(&request).unwrap();
+        assert_eq!((attempt.requests().stop, attempt.stop_request()), (Some(request.clone()), Some(request)));
         attempt.fail(&Failure::Disk { message: "full".into() }).unwrap();
         assert_eq!(attempt.failure(), Some(Failure::Disk { message: "full".into() }));
     }

@@ -37,7 +37,7 @@ mod trials_csv;
 
 pub use append::append;
 pub use atomic::{read as read_file, remove_file_if, write as write_file, write_in_folder, write_output};
-pub use attempt::{Assignment, Heart, Requests, Start};
+pub use attempt::{Assignment, Heart, Requests, Start, StopRequest};
 pub use batch::{BatchDocument, BatchEntry, ScriptEnd};
 pub use cache::Blobs;
 pub use checkpoint::{Checkpoints, CurvePosition, SavedState, link_or_copy, read_kept, remove_state};

@@ -122,7 +122,7 @@ impl TrainingLoop<'_> {
             } else if self.progress.step == self.steps {
                 self.progress.ended = Some(TrialEnd::Finished);
             } else {
-                if let Some(reason) = sink.stop_reason() {
+                if let Some(reason) = sink.stop_reason(self.progress.step) {
                     // Saved without the end, so that an attempt that resumes from this checkpoint continues to train.
                     self.save(sink)?;
                     break TrialEnd::Stopped(reason);

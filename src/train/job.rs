@@ -74,9 +74,10 @@ pub trait Sink {
         let _ = chance;
     }
 
-    /// Asked before every step: the reason for which the caller ends the trial before its last step. The trial then saves
-    /// a checkpoint from which it can continue.
-    fn stop_reason(&self) -> Option<String> {
+    /// Asked before every step: the reason for which the caller ends the trial after `step` steps, before its last. The trial then
+    /// saves a checkpoint from which it can continue.
+    fn stop_reason(&self, step: u64) -> Option<String> {
+        let _ = step;
         None
     }
 

@@ -292,7 +292,7 @@ impl Sink for Recorder {
         self.stop_after.is_some_and(|rows| self.metrics.len() >= rows)
     }
 
-    fn stop_reason(&self) -> Option<String> {
+    fn stop_reason(&self, _: u64) -> Option<String> {
         self.end_after.filter(|rows| self.metrics.len() >= *rows).map(|_| "others were better".to_owned())
     }
 

@@ -210,9 +210,9 @@ impl Sink for TrialSink<'_> {
         self.orders.is_interrupted()
     }
 
-    fn stop_reason(&self) -> Option<String> {
+    fn stop_reason(&self, step: u64) -> Option<String> {
         let own = self.plateau_rule.as_ref().and_then(|rule| rule.verdict.as_ref());
-        own.map(|verdict| verdict.text.clone()).or_else(|| self.orders.stop_reason())
+        own.map(|verdict| verdict.text.clone()).or_else(|| self.orders.stop_reason(step))
     }
 
     fn keep(&self) -> Keep {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::store::{AttemptDir, Heart, Lock, is_asked_to_stop};
+use crate::store::{AttemptDir, Heart, Lock, StopRequest, is_asked_to_stop};
 
 /// Time between two looks at the requests of a worker that its parent watches.
 const LOOK: Duration = Duration::from_secs(1);
@@ -20,7 +20,7 @@ const GRACE: Duration = Duration::from_millis(1500);
 #[derive(Debug)]
 pub(super) struct Orders<'a> {
     stop: &'a AtomicBool,
-    reason: OnceLock<String>,
+    end: OnceLock<StopRequest>,
     /// Whether no lock keeps a later attempt waiting, so that this one must not write once there is one.
     pub(super) is_fenced: bool,
 }
@@ -28,16 +28,16 @@ pub(super) struct Orders<'a> {
 impl<'a> Orders<'a> {
     /// `stop`: set when the worker must save its state and end.
     pub(super) fn new(stop: &'a AtomicBool, is_fenced: bool) -> Self {
-        Self { stop, reason: OnceLock::new(), is_fenced }
+        Self { stop, end: OnceLock::new(), is_fenced }
     }
 
     pub(super) fn is_interrupted(&self) -> bool {
         self.stop.load(Ordering::Relaxed) || is_asked_to_stop()
     }
 
-    /// Why the trial should publish its outcome now.
-    pub(super) fn stop_reason(&self) -> Option<String> {
-        self.reason.get().cloned()
+    /// Why the trial should publish its outcome, if it should do so after `step` steps.
+    pub(super) fn stop_reason(&self, step: u64) -> Option<String> {
+        self.end.get().filter(|request| step >= request.step).map(|request| request.reason.clone())
     }
 
     /// Reads the requests in the folder of the attempt.
@@ -46,9 +46,9 @@ impl<'a> Orders<'a> {
         if requests.is_interrupted {
             self.stop.store(true, Ordering::Relaxed);
         }
-        if let Some(reason) = requests.stop_reason {
-            // The first reason stays.
-            let _ = self.reason.set(reason);
+        if let Some(request) = requests.stop {
+            // The first request stays.
+            let _ = self.end.set(request);
         }
     }
 }

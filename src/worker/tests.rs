@@ -74,7 +74,7 @@ pub(crate) fn toy(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainErr
             sink.checkpoint(step, false, state(step, carried))?;
             return Err(TrainError::Interrupted);
         }
-        if let Some(reason) = sink.stop_reason() {
+        if let Some(reason) = sink.stop_reason(step) {
             sink.checkpoint(step, false, state(step, carried))?;
             let outcome = crate::state::tests::outcome(step);
             return Ok(Outcome { status: Status::Stopped, reason: Some(reason), ..outcome });
@@ -131,7 +131,7 @@ fn misbehave(behaviour: &str, first: bool, sink: &dyn Sink) -> Result<(), TrainE
             return Err(TrainError::Sink(io::Error::other(error)));
         }
         "hangs" => {
-            while !sink.interrupted() && sink.stop_reason().is_none() {
+            while !sink.interrupted() && sink.stop_reason(u64::MAX).is_none() {
                 thread::sleep(Duration::from_millis(2));
             }
         }

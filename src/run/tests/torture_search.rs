@@ -16,20 +16,23 @@ use crate::spec::parse;
 
 const FOLDER: &str = "PLATEAU_TEST_SEARCH_IN";
 const SLOTS: &str = "PLATEAU_TEST_SLOTS";
-const STOPS: &str = "PLATEAU_TEST_STOPS";
+const RULE: &str = "PLATEAU_TEST_RULE";
 
-/// A search that learns from its results. With `stops`, successive halving stops many of its trials.
-fn sweep(stops: bool) -> String {
-    let stop = if stops { "\nstop: {asha: {min_steps: 5, eta: 2}}" } else { "" };
+/// What stops trials: nothing, successive halving, or the median.
+const RULES: [&str; 3] = ["", "asha: {min_steps: 5, eta: 2}", "median: {min_trials: 3, min_steps: 5}"];
+
+/// A search that learns from its results, with one of [`RULES`].
+fn sweep(rule: usize) -> String {
     format!(
         "model: {{from: fine}}\nsteps: 20\nspace: {{lr: {{log: [1e-6, 1e-2]}}, weight_decay: {{uniform: [0, 1]}}}}\n\
-         search: {{trials: 24, startup: 4, ahead: 8}}{stop}"
+         search: {{trials: 24, startup: 4, ahead: 8}}\nstop: {{{}}}",
+        RULES[rule]
     )
 }
 
 /// Runs the search in `folder` to its end, with what is there.
-fn run(folder: &Path, slots: usize, stops: bool) {
-    let spec = parse("a.yaml", "toys", &sweep(stops), &[]).unwrap();
+fn run(folder: &Path, slots: usize, rule: usize) {
+    let spec = parse("a.yaml", "toys", &sweep(rule), &[]).unwrap();
     let facts = facts(&spec);
     let mut bench = Bench::new(&[]);
     (bench.results, bench.slots) = (Results::new(folder).unwrap(), slots);
@@ -45,7 +48,7 @@ fn run(folder: &Path, slots: usize, stops: bool) {
 #[test]
 fn helper_search() {
     if let Some(folder) = std::env::var_os(FOLDER) {
-        run(Path::new(&folder), setting(SLOTS).unwrap() as usize, setting(STOPS) == Some(1));
+        run(Path::new(&folder), setting(SLOTS).unwrap() as usize, setting(RULE).unwrap() as usize);
     }
 }
 
@@ -58,13 +61,15 @@ struct Done {
     judged: Vec<(TrialId, u64, bool)>,
 }
 
-fn done(folder: &Path, stops: bool) -> Done {
+fn done(folder: &Path, rule: usize) -> Done {
     let dir = Results::new(folder).unwrap().sweep("toys").unwrap();
     let records = read_journal(&dir.journal()).unwrap().records;
     let ids = |trials: &[Trial]| trials.iter().map(|trial| trial.id.clone()).collect();
     let mut judged: Vec<(TrialId, u64, bool)> = Vec::new();
     for record in &records {
         if let Event::TrialJudged { trial, judgement } = &record.event {
+            let measured = dir.trial(trial).outcome().unwrap().map(|outcome| outcome.steps);
+            assert!(measured >= Some(judgement.step), "{trial} was judged at step {}: {measured:?}", judgement.step);
             judged.push((trial.clone(), judgement.step, judgement.stops));
         }
     }
@@ -73,14 +78,14 @@ fn done(folder: &Path, stops: bool) -> Done {
     Done {
         ids: table.lines().map(|row| row.split(',').next().unwrap_or_default().to_owned()).collect(),
         // How soon a trial sees that it is stopped is chance.
-        table: (!stops).then_some(table),
+        table: (rule == 0).then_some(table),
         drawn: Event::suggested(&records).map(|(number, _, trials)| (number, ids(trials))).collect(),
         judged,
     }
 }
 
 /// Kills a search until it ends by itself. Returns the number of kills.
-fn torture(folder: &Path, stops: bool, dice: &mut Dice) -> u64 {
+fn torture(folder: &Path, rule: usize, dice: &mut Dice) -> u64 {
     let mut kills = 0;
     loop {
         let slots = [1, 2, 8][dice.below(3) as usize];
@@ -88,7 +93,7 @@ fn torture(folder: &Path, stops: bool, dice: &mut Dice) -> u64 {
             .args(["run::tests::torture_search::helper_search", "--exact"])
             .env(FOLDER, folder)
             .env(SLOTS, slots.to_string())
-            .env(STOPS, u8::from(stops).to_string())
+            .env(RULE, rule.to_string())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
@@ -120,21 +125,26 @@ fn a_search_survives_kills() {
     let (mut dice, wanted, start) = (Dice(seed), setting("PLATEAU_TORTURE_KILLS").unwrap_or(10), Instant::now());
     // In memory if possible: the disk is slow and not part of this run.
     let folder = || tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-    let undisturbed = |slots: usize, stops: bool| {
+    let undisturbed = |slots: usize, rule: usize| {
         let folder = folder();
-        run(folder.path(), slots, stops);
-        done(folder.path(), stops)
+        run(folder.path(), slots, rule);
+        done(folder.path(), rule)
     };
-    let expected = [false, true].map(|stops| undisturbed(1, stops));
-    for (stops, expected) in [false, true].into_iter().zip(&expected) {
-        assert_eq!(undisturbed(8, stops), *expected, "eight slots");
+    let expected = [0, 1, 2].map(|rule| undisturbed(1, rule));
+    for (rule, expected) in expected.iter().enumerate() {
+        assert_eq!(undisturbed(8, rule), *expected, "eight slots");
+        assert_eq!(
+            expected.judged.iter().any(|(_, _, stops)| *stops),
+            rule > 0,
+            "what is stopped by {:?}",
+            RULES[rule]
+        );
     }
-    assert!(expected[1].judged.iter().any(|(_, _, stops)| *stops), "nothing is stopped");
     let (mut kills, mut searches) = (0, 0);
     while kills < wanted {
-        let (folder, stops) = (folder(), searches % 2 == 1);
-        kills += torture(folder.path(), stops, &mut dice);
-        assert_eq!(done(folder.path(), stops), expected[usize::from(stops)], "after {kills} kills");
+        let (folder, rule) = (folder(), searches % RULES.len());
+        kills += torture(folder.path(), rule, &mut dice);
+        assert_eq!(done(folder.path(), rule), expected[rule], "after {kills} kills");
         searches += 1;
     }
     println!("{kills} kills survived over {searches} searches in {:?}", start.elapsed());
