@@ -2,14 +2,16 @@
 //!
 //! A byte-order mark decides first, then `data.encoding`, then UTF-8 with at most a few faulty bytes. Otherwise the encoding is detected from the
 //! content: UTF-16 by its zero bytes, other encodings by `chardetng`, the detector of Firefox. A file with few letters beyond ASCII is
-//! Windows-1252, and that is called a guess: the detector would take `£100` for Polish. Two encodings that the detector does not know
-//! are found by what its choice makes of them: Hungarian, and that of old Macs.
+//! Windows-1252, and that is called a guess: the detector would take `£100` for Polish. Some files that the detector
+//! takes for others are found by what its choice makes of them: Hungarian, Lithuanian, and those of old Macs.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use chardetng::EncodingDetector;
-use encoding_rs::{Encoding, ISO_2022_JP, MACINTOSH, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1250, WINDOWS_1252};
+use encoding_rs::{
+    Encoding, ISO_2022_JP, MACINTOSH, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1250, WINDOWS_1252, WINDOWS_1257,
+};
 
 use super::error::DataError;
 
@@ -86,6 +88,7 @@ pub(super) fn decode<'a>(
     detector.feed(&without_symbols(bytes), true);
     let encoding = match detector.guess(None, chardetng::Utf8Detection::Deny) {
         western if western == WINDOWS_1252 && is_hungarian(bytes) => WINDOWS_1250,
+        central if central == WINDOWS_1250 && is_lithuanian(bytes) => WINDOWS_1257,
         other => other,
     };
     let (text, has_errors) = encoding.decode_without_bom_handling(bytes);
@@ -122,13 +125,31 @@ fn without_symbols(bytes: &[u8]) -> Vec<u8> {
 /// Whether bytes are Hungarian in Windows-1250 (or ISO-8859-2). It shares all letters with Windows-1252 but ő and ű, which are õ and û
 /// there. No language has these beside accents and umlauts.
 fn is_hungarian(bytes: &[u8]) -> bool {
-    let (text, _) = WINDOWS_1252.decode_without_bom_handling(bytes);
-    let letters: String =
-        text.chars().filter(|c| !c.is_ascii() && c.is_alphabetic()).flat_map(char::to_lowercase).collect();
-    let count = |of: &str| letters.chars().filter(|c| of.contains(*c)).count();
-    let (acute, umlaut, double_acute) = (count("áéíóú"), count("öü"), count("õû"));
-    let known = acute + umlaut + double_acute;
-    acute.min(umlaut).min(double_acute) > 0 && 20 * (letters.chars().count() - known) <= known
+    let letters = letters_beyond_ascii(bytes, WINDOWS_1252);
+    let [acute, umlaut, double_acute] = ["áéíóú", "öü", "õû"].map(|some| count_of(some, &letters));
+    acute.min(umlaut).min(double_acute) > 0 && is_nearly_all(acute + umlaut + double_acute, &letters)
+}
+
+/// Whether bytes are Lithuanian in Windows-1257 (or ISO-8859-13). In Windows-1250 they are letters that no language has together.
+fn is_lithuanian(bytes: &[u8]) -> bool {
+    let letters = letters_beyond_ascii(bytes, WINDOWS_1257);
+    let [e, others] = ["ė", "ąčęįšųūž"].map(|some| count_of(some, &letters));
+    e.min(others) > 0 && is_nearly_all(e + others, &letters)
+}
+
+/// The letters beyond ASCII of a text, as small letters.
+fn letters_beyond_ascii(bytes: &[u8], encoding: &'static Encoding) -> String {
+    let (text, _) = encoding.decode_without_bom_handling(bytes);
+    text.chars().filter(|c| !c.is_ascii() && c.is_alphabetic()).flat_map(char::to_lowercase).collect()
+}
+
+fn count_of(some: &str, letters: &str) -> usize {
+    letters.chars().filter(|c| some.contains(*c)).count()
+}
+
+/// All but one in twenty: a text may hold a foreign name.
+fn is_nearly_all(known: usize, letters: &str) -> bool {
+    20 * (letters.chars().count() - known) <= known
 }
 
 /// The number of characters beyond ASCII between two small letters that are neither small letters nor punctuation of words. They
@@ -304,6 +325,10 @@ mod tests {
             ("iso-8859-2", "Tenhle film byl opravdu skvělý, ale knížka je ještě lepší než všechno\n"),
             ("windows-1250", "Az idő rövid volt, de a gyűrű tetszik és a pincér kedves\n"),
             ("iso-8859-2", "Jövő héten újra jövünk, őszintén ajánlom, bár szűk a hely és kicsi az étel\n"),
+            (
+                "windows-1257",
+                "Labai geras maistas, tačiau kambarys mažas, pusryčiai prasti ir naktį triukšmauja gatvėje\n",
+            ),
             ("windows-1252", "não há reclamações, põe o avô à mesa e não é freqüente\n"),
             ("windows-1252", "où êtes-vous, c’est gênant, sûr, ça fait plaisir\n"),
             ("windows-1252", "Väga hea toit, ilus õhtu, täname, hommikusöök külm\n"),
