@@ -19,7 +19,7 @@ use self::select::{Lookup, Selection, ZEROS};
 
 use super::operations::{
     Attention, Convolution, DistanceTables, Embeddings, Linear, LowRank, Lstm, LstmDirection, Norm, Operations, Place,
-    PositionTable, RelativeBias, Rows,
+    RelativeBias, Rows,
 };
 use super::pass::Pass;
 use crate::train::batch::Mix;
@@ -370,9 +370,7 @@ impl Operations for DeviceBackend<'_> {
             sum = (sum + self.rows(types.table, batch.types.iter().map(|&kind| types.row(kind) as u32))?)?;
         }
         match embeddings.positions {
-            Some(PositionTable { table, first }) => {
-                sum + self.rows(table, batch.positions.iter().map(|position| first + position))?
-            }
+            Some(positions) => sum + self.rows(positions.table, positions.rows(batch).into_iter())?,
             None => Ok(sum),
         }
     }

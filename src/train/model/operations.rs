@@ -12,6 +12,7 @@ use std::ops::Range;
 
 use candle_core::{Result, Tensor};
 
+use crate::train::batch::MicroBatch;
 use plateau_kernels::activation::Activation;
 use plateau_kernels::convolution::Kernel;
 
@@ -83,6 +84,28 @@ pub struct PositionTable {
     pub table: usize,
     /// Row of the first token of a sequence.
     pub first: u32,
+}
+
+impl PositionTable {
+    /// The row of each token. A table whose first rows belong to the padding token knows its id: where a text itself holds that token, it
+    /// takes no position and has the row before the first one (`create_position_ids_from_input_ids` of transformers).
+    pub fn rows(self, batch: &MicroBatch) -> Vec<u32> {
+        let padding = self.first.checked_sub(1);
+        let mut rows = Vec::with_capacity(batch.positions.len());
+        for bounds in batch.offsets.windows(2) {
+            let span = bounds[0] as usize..bounds[1] as usize;
+            let mut first = self.first;
+            for (&id, position) in batch.ids[span.clone()].iter().zip(&batch.positions[span]) {
+                if Some(id) == padding {
+                    rows.push(id);
+                    first = first.wrapping_sub(1);
+                } else {
+                    rows.push(first.wrapping_add(*position));
+                }
+            }
+        }
+        rows
+    }
 }
 
 /// Learned embeddings of token types.
@@ -364,4 +387,26 @@ pub trait Operations {
 
     /// Mixup of one row for each sequence in training; otherwise the identity.
     fn mix(&mut self, x: &Tensor) -> Result<Tensor>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_padding_token_within_a_text_takes_no_position() {
+        let batch = MicroBatch {
+            ids: vec![0, 5, 1, 6, 1, 7, 2, 0, 1, 2],
+            types: vec![0; 10],
+            positions: vec![0, 1, 2, 3, 4, 5, 6, 0, 1, 2],
+            offsets: vec![0, 7, 10],
+            outputs: None,
+            targets: Vec::new(),
+            places: vec![0, 1],
+            mix: None,
+            frozen: None,
+        };
+        assert_eq!(PositionTable { table: 0, first: 2 }.rows(&batch), [2, 3, 1, 4, 1, 5, 6, 2, 1, 3]);
+        assert_eq!(PositionTable { table: 0, first: 0 }.rows(&batch), batch.positions);
+    }
 }

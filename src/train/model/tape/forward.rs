@@ -34,23 +34,24 @@ impl Operations for Tape<'_> {
                 add(y, &table[types.row(kind) * width..][..width]);
             }
         }
-        if let Some(positions) = positions {
-            let table = model.values(positions.table)?;
-            for (y, &position) in y.chunks_exact_mut(width).zip(&batch.positions) {
-                add(y, &table[(positions.first + position) as usize * width..][..width]);
+        let positions = positions.map(|positions| (positions.table, positions.rows(batch)));
+        if let Some((table, rows)) = &positions {
+            let table = model.values(*table)?;
+            for (y, &row) in y.chunks_exact_mut(width).zip(rows) {
+                add(y, &table[row as usize * width..][..width]);
             }
         }
         let embeddings = *embeddings;
         let tables =
-            [Some(tokens), positions.map(|positions| positions.table), embeddings.types.map(|types| types.table)];
+            [Some(tokens), positions.as_ref().map(|(table, _)| *table), embeddings.types.map(|types| types.table)];
         let parameters: Vec<usize> = tables.into_iter().flatten().collect();
         self.result(y, width, &[], &parameters, move |gradients, dy| {
             let is_trained = |parameter: usize| gradients.model().parameters[parameter].trainable;
-            if let Some(positions) = positions.filter(|positions| is_trained(positions.table)) {
-                let mut sums = gradients.buffer.parameter(positions.table);
+            if let Some((table, rows)) = positions.filter(|(table, _)| is_trained(*table)) {
+                let mut sums = gradients.buffer.parameter(table);
                 let sums = sums.sums();
-                for (dy, &position) in dy.chunks_exact(width).zip(&pass.batch.positions) {
-                    add(&mut sums[(positions.first + position) as usize * width..][..width], dy);
+                for (dy, row) in dy.chunks_exact(width).zip(rows) {
+                    add(&mut sums[row as usize * width..][..width], dy);
                 }
             }
             if let Some(types) = embeddings.types.filter(|types| is_trained(types.table)) {
