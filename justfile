@@ -125,6 +125,13 @@ bench-report *SIZES:
 bench-diagnose:
     cargo bench --bench diagnose
 
+# Compare predictions with a pipeline of transformers (installs it into target/peers; takes three minutes). OPTIONS such as `--threads 2`.
+bench-predict *OPTIONS:
+    cargo build --release
+    test -x target/peers/bin/python || python3 -m venv target/peers
+    target/peers/bin/pip install -q torch transformers --extra-index-url https://download.pytorch.org/whl/cpu
+    target/peers/bin/python benches/predict.py target/release/plateau {{ OPTIONS }}
+
 # Compare training steps with PyTorch and transformers (installs both into target/peers; takes twelve minutes).
 bench-peers:
     test -x target/peers/bin/python || python3 -m venv target/peers

@@ -31,6 +31,11 @@ use crate::trial::{
     Truncate,
 };
 
+/// Tokens that a micro-batch of predictions aims at, as the weights are packed anew for each: more than in training, where
+/// activations are kept.
+const PREDICTION_TOKENS: usize = 2048;
+/// Micro-batches that many texts make at least, for the threads. It is no function of their number, so that none changes a result.
+const FEWEST_MICRO_BATCHES: usize = 16;
 /// Folders of a sentence-transformers model.
 const POOLING: &str = "1_Pooling";
 const DENSE: &str = "2_Dense";
@@ -486,8 +491,8 @@ impl Classifier {
         self.pool.install(|| {
             let mut order: Vec<u32> = (0..tokens.len() as u32).collect();
             order.sort_by_key(|&example| length(tokens, example));
-            let batches: Vec<&[u32]> =
-                pieces(&order, tokens, MICRO_BATCH_TOKENS).into_iter().map(|piece| &order[piece]).collect();
+            let limit = (tokens.ids.len() / FEWEST_MICRO_BATCHES).clamp(MICRO_BATCH_TOKENS, PREDICTION_TOKENS);
+            let batches: Vec<&[u32]> = pieces(&order, tokens, limit).into_iter().map(|piece| &order[piece]).collect();
             let scores: Vec<Vec<f32>> = batches
                 .par_iter()
                 .map(|batch| {
