@@ -34,7 +34,7 @@ static GROUPS: LazyLock<[(&str, Value); 2]> = LazyLock::new(|| {
 /// Computes ids. Most of the time to plan a large sweep goes into ids, so what a configuration shares with the last one is kept.
 #[derive(Debug)]
 pub(super) struct Identities {
-    /// The last configuration and its identity. Repetitions of a configuration differ in their seeds alone.
+    /// The last configuration and its identity.
     last: Option<(TrialConfig, Identity)>,
     changes: Changes<'static>,
 }
@@ -53,11 +53,8 @@ impl Identities {
         data: &DataFacts,
         model: &ModelFacts,
     ) -> Option<TrialId> {
-        let is_repetition = self.last.as_mut().is_some_and(|(last, _)| {
-            last.seed = config.seed;
-            last == config
-        });
-        if !is_repetition {
+        if !self.moves_to(config) {
+            self.last = None;
             let mut json = serde_json::to_value(config).ok()?;
             let augmentation: Vec<Augmentation> = config.augmentation.iter().map(identity_of).collect();
             json[Key::Augmentation.path()] = serde_json::to_value(augmentation).ok()?;
@@ -68,6 +65,26 @@ impl Identities {
         let (_, identity) = self.last.as_ref()?;
         let is_default = Some(config.seed) == DEFAULT[Key::Seed.path()].as_u64();
         identity.id((!is_default).then_some(config.seed))
+    }
+
+    /// Moves to `config` if it differs from the last configuration in its seed and in the numbers that most sweeps vary, and in
+    /// nothing else. After false, what is kept of the last configuration is of no use.
+    fn moves_to(&mut self, config: &TrialConfig) -> bool {
+        let Some((last, identity)) = &mut self.last else { return false };
+        let numbers = [
+            (Key::LearningRate, std::mem::replace(&mut last.lr, config.lr), config.lr),
+            (Key::WeightDecay, std::mem::replace(&mut last.weight_decay, config.weight_decay), config.weight_decay),
+        ];
+        last.seed = config.seed;
+        if last != config {
+            return false;
+        }
+        let new = numbers.into_iter().filter(|(_, before, now)| before.to_bits() != now.to_bits());
+        let count = new.map(|(key, _, now)| self.changes.change(key.path(), now.into())).count();
+        if count > 0 {
+            *identity = Identity::new(&self.changes.changed);
+        }
+        true
     }
 }
 
@@ -104,6 +121,12 @@ impl<'d> Changes<'d> {
             self.set(key, &Value::Null);
         }
         self.entries = entries;
+    }
+
+    /// Moves to a configuration that differs in one entry.
+    fn change(&mut self, key: &str, value: Value) {
+        self.set(key, &value);
+        self.entries.insert(key.to_owned(), value);
     }
 
     /// `value`: Null for an entry that the configuration does not have.
@@ -367,6 +390,21 @@ mod tests {
                 changes.update(config.as_object().unwrap().clone());
             }
             assert_eq!(Value::Object(changes.changed), of(second, &DEFAULT), "{second} after {first}");
+        }
+    }
+
+    #[test]
+    fn an_id_depends_on_one_configuration() {
+        let text = "grid: {lr: [1e-5, 3e-5], weight_decay: [0, 0.01], scheduler: [linear, cosine]}\nseeds: [42, 1]";
+        let configs: Vec<TrialConfig> = plan(text).trials.into_iter().map(|trial| trial.config).collect();
+        let id = |identities: &mut Identities, config: &TrialConfig| {
+            identities.id(config, Augmentation::clone, &data_facts(), &model_facts()).unwrap()
+        };
+        for (first, second) in configs.iter().flat_map(|first| configs.iter().map(move |second| (first, second))) {
+            let mut identities = Identities::new();
+            id(&mut identities, first);
+            assert_eq!(id(&mut identities, second), id(&mut Identities::new(), second), "{second:?} after {first:?}");
+            assert_eq!(id(&mut identities, first), id(&mut Identities::new(), first), "{first:?} after {second:?}");
         }
     }
 
