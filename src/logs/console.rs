@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use super::names::{EPOCH, PLANNED, Quantity, STEP, reading};
 use super::sheet::{Field, Row, Sheet, field, number, parsed, spelled};
+use super::steps::MOST_STEPS;
 
 /// Lines over which a printed dictionary may extend.
 const MOST_LINES: usize = 40;
@@ -100,7 +101,8 @@ fn progress(line: &str) -> Option<(u64, u64)> {
     let (_, counts) = line.rsplit_once("| ")?;
     let (counts, _) = counts.split_once(" [")?;
     let (done, total) = counts.trim().split_once('/')?;
-    Some((done.trim().parse().ok()?, total.trim().parse().ok()?))
+    let counts: (u64, u64) = (done.trim().parse().ok()?, total.trim().parse().ok()?);
+    (counts.0.max(counts.1) <= MOST_STEPS).then_some(counts)
 }
 
 fn of_dictionaries(mut printed: Vec<Printed>, lines: usize) -> Sheet {

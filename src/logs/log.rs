@@ -7,7 +7,7 @@ use crate::analysis::curve::Point;
 
 use super::names::{PLANNED, Quantity, Reading, is_bookkeeping, is_of_preferences, reading, says_where};
 use super::sheet::{Field, Row, Sheet, number, spelled};
-use super::steps::{self, Numbered};
+use super::steps::{self, MOST_STEPS, Numbered};
 use super::{console, events, json, table};
 
 /// Share of the rows before it that held a value, for a row without one to hold a NaN that was written as a blank.
@@ -101,7 +101,7 @@ impl Log {
             return Err(columns.no_loss());
         }
         let numbered = steps::number_rows(&sheet.rows, used.train, &[&used.eval[..], &used.accuracy[..]].concat());
-        let planned = sheet.planned.or_else(|| planned_in_rows(&sheet.rows));
+        let planned = sheet.planned.or_else(|| planned_in_rows(&sheet.rows)).filter(|steps| *steps <= MOST_STEPS);
         let of_preferences = columns.0.keys().any(|name| is_of_preferences(name));
         let mut log = Self { planned, of_preferences, notes: sheet.notes, ..Self::default() };
         log.notes.extend(numbered.notes.iter().cloned());
@@ -681,6 +681,17 @@ mod tests {
         );
         insta::assert_snapshot!(message(" \n"), @"the file is empty; a log has a row for each step");
         insta::assert_snapshot!(message("{\"train_loss\": 0.5, \"train_runtime\": 12.0}"), @"it holds the means of the run only; the losses of its steps are in trainer_state.json");
+    }
+
+    #[test]
+    fn a_number_that_no_run_reaches_is_no_step() {
+        let log = read("step,loss,max_steps\n1,0.7,1e19\n2,0.6,1e19\n18446744073709551615,0.5,1e19\n");
+        assert_eq!((log.train.len(), log.measured(&[]).steps), (2, 2));
+        let log = read("epoch,loss\n0.5,0.7\n1e300,0.6\n");
+        assert!(log.train.iter().all(|point| point.x <= MOST_STEPS as f64));
+        let log =
+            read("{'loss': 0.7}\n100%|##| 18446744073709551614/18446744073709551615 [00:01<00:00]\n{'loss': 0.6}\n");
+        assert!(log.measured(&[]).steps <= MOST_STEPS);
     }
 
     proptest! {

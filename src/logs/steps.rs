@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use super::names::{EPOCH, STEP};
 use super::sheet::{Row, number};
 
+/// No run has more steps: whole numbers up to 2^53 are exact in a `f64`, and sums of a few of them fit into a `u64`.
+pub(super) const MOST_STEPS: u64 = 1 << 53;
 /// Share of whole numbers in a column of steps. A fraction of an epoch is none.
 const WHOLE: f64 = 0.95;
 /// Rows at each side of a restart, at most, whose losses are compared to tell a new epoch from a new run.
@@ -52,12 +54,15 @@ pub(super) fn number_rows(rows: &[Row], train: Option<&str>, evals: &[&str]) -> 
         }
     };
     let entries: Vec<Entry> = rows.iter().map(entry).collect();
-    if step.is_some() {
-        return by_step(&entries);
-    }
-    let mut numbered =
-        if entries.iter().any(|entry| entry.epoch.is_some()) { by_epoch(&entries) } else { by_row(&entries) };
-    numbered.are_counted = true;
+    let mut numbered = if step.is_some() {
+        by_step(&entries)
+    } else if entries.iter().any(|entry| entry.epoch.is_some()) {
+        by_epoch(&entries)
+    } else {
+        by_row(&entries)
+    };
+    numbered.are_counted |= step.is_none();
+    numbered.steps.iter_mut().for_each(|step| *step = step.filter(|step| *step <= MOST_STEPS as f64));
     numbered
 }
 
