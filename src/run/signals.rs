@@ -1,8 +1,8 @@
 //! Signals of this process, heard by a thread of their own.
 //!
 //! The thread that runs the sweep reads and writes files, so a disk that does not answer can block it, and other threads as
-//! well. They leave signals to the thread here, which never touches a file. After the first SIGINT or SIGTERM it gives the sweep and its report two seconds to end in order,
-//! then it ends the process. Workers end by themselves when their parent is gone.
+//! well. They leave signals to the thread here, which never touches a file. After the first SIGINT or SIGTERM it gives the sweep
+//! and its report nearly two seconds to end in order, then it ends the process. Workers end by themselves when their parent is gone.
 
 use std::io;
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -26,8 +26,8 @@ pub(super) enum Call {
     Hangup,
 }
 
-/// From the first stop signal to the end of the process: two seconds, less the time in which the thread notices.
-const GRACE: Duration = Duration::from_millis(1900);
+/// From the first stop signal to the end of the process: two seconds, less the time that a busy machine may take for it.
+const GRACE: Duration = Duration::from_millis(1800);
 /// Exit code of an interrupted command.
 const INTERRUPTED: i32 = 130;
 
