@@ -99,7 +99,7 @@ fn judging(plan: &Plan) -> f64 {
         let trial = trial.id.clone();
         state.apply(&Event::AttemptClaimed { trial: trial.clone(), attempt: 1, slot });
         if plan.trials.last().is_some_and(|last| last.id != trial) {
-            state.apply(&Event::TrialFinished { trial, attempt: 1, outcome: outcome(0.5) });
+            state.apply(&Event::TrialFinished { trial, attempt: 1, outcome: Box::new(outcome(0.5)) });
         }
     }
     let median = Some(Median { min_steps: EVERY, ..Median::default() });

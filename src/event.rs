@@ -20,7 +20,6 @@ pub struct Record {
 /// An event of a sweep or of one of its trials. Attempts of a trial count from 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "an event is made, journaled and dropped; few exist at a time")]
 pub enum Event {
     /// A parent process started to run the sweep. `trials`: the ids of its plan, in order.
     SweepOpened {
@@ -85,7 +84,8 @@ pub enum Event {
     TrialFinished {
         trial: TrialId,
         attempt: u32,
-        outcome: Outcome,
+        /// Far larger than all other events, of which a journal has many.
+        outcome: Box<Outcome>,
     },
     /// The retries are used up, or no retry can help.
     TrialFailed {

@@ -214,7 +214,7 @@ impl SweepState {
                 if !matches!(state.phase, TrialPhase::Ended(_)) {
                     // It may have ended by itself before it saw the request to stop.
                     state.stop.take_if(|_| outcome.status != Status::Stopped);
-                    state.phase = TrialPhase::Ended(Box::new(outcome.clone()));
+                    state.phase = TrialPhase::Ended(outcome.clone());
                 }
                 let node = state.node.clone();
                 if let Some(slot) = slot {
@@ -457,7 +457,7 @@ pub(crate) mod tests {
                 1 => Event::AttemptStarted { trial, attempt, handle: Handle::local(7) },
                 2 => Event::AttemptFailed { trial, attempt, failure },
                 3 => Event::AttemptInterrupted { trial, attempt },
-                4 => Event::TrialFinished { trial, attempt, outcome: outcome(u64::from(attempt)) },
+                4 => Event::TrialFinished { trial, attempt, outcome: Box::new(outcome(u64::from(attempt))) },
                 5 => Event::TrialFailed { trial, failure },
                 6 => Event::TrialRequeued { trial },
                 7 => Event::SweepInterrupted,
@@ -502,7 +502,7 @@ pub(crate) mod tests {
         #[test]
         fn the_first_outcome_stays(before in proptest::collection::vec(event(), 0..20), later in proptest::collection::vec(event(), 0..20)) {
             let mut state = after(&before);
-            state.apply(&Event::TrialFinished { trial: id(0), attempt: 1, outcome: outcome(100) });
+            state.apply(&Event::TrialFinished { trial: id(0), attempt: 1, outcome: Box::new(outcome(100)) });
             let TrialPhase::Ended(first) = state.get(&id(0)).unwrap().phase.clone() else { panic!("has an outcome") };
             let requeued = Event::TrialRequeued { trial: id(0) };
             later.iter().filter(|event| **event != requeued).for_each(|event| state.apply(event));
@@ -535,7 +535,7 @@ pub(crate) mod tests {
         assert!(trial.faulted_on.is_empty());
         let mut state = after(&twice);
         state.apply(&claimed(1, 1));
-        state.apply(&Event::TrialFinished { trial: id(1), attempt: 1, outcome: outcome(1) });
+        state.apply(&Event::TrialFinished { trial: id(1), attempt: 1, outcome: Box::new(outcome(1)) });
         assert_eq!(state.faults(3), None);
     }
 

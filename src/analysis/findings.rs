@@ -525,7 +525,7 @@ fn rates_to_try(sweep: &Sweep, study: &Study) -> Option<OtherRates> {
 fn without_patience(sweep: &Sweep) -> Option<Next> {
     let is_early = |run: &Run| {
         let by_patience = run.outcome.as_ref().is_some_and(|outcome| !outcome.is_outdone());
-        run.status == Status::Stopped && by_patience && 2 * run.measured().end() < run.trial.steps
+        run.status == Status::Stopped && by_patience && 2 * run.end() < run.trial.steps
     };
     let patience = sweep.runs.first()?.trial.config.stop.patience.as_ref()?;
     sweep.runs.iter().all(is_early).then(|| Next {

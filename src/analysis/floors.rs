@@ -2,6 +2,8 @@
 //!
 //! Such a level is not set by the learning rate. It may be the level of wrong labels.
 
+use std::borrow::Borrow;
+
 use super::finding::FindingKind;
 use super::measured::Measured;
 use super::study::Study;
@@ -88,13 +90,13 @@ fn wrong_labels(level: f64, classes: usize) -> Option<f64> {
 }
 
 /// The best accuracy of all `logs` and its standard error (1.5 % where the size of the evaluation set is unknown).
-fn best_accuracy<'a>(logs: impl Iterator<Item = &'a Measured<'a>>) -> Option<(f64, f64)> {
-    let best = |log: &'a Measured<'a>| {
+fn best_accuracy<'a>(logs: impl Iterator<Item = impl Borrow<Measured<'a>>>) -> Option<(f64, f64)> {
+    let best = |log: &Measured<'_>| {
         let best = log.accuracy.iter().map(|point| point.y).filter(|y| y.is_finite()).reduce(f64::max)?;
         let n = log.diagnostics.last().map_or(0, DiagnosticRow::examples);
         Some((best, if n > 0 { (best * (1.0 - best) / n as f64).sqrt() } else { 0.015 }))
     };
-    logs.filter_map(best).max_by(|a, b| a.0.total_cmp(&b.0))
+    logs.filter_map(|log| best(log.borrow())).max_by(|a, b| a.0.total_cmp(&b.0))
 }
 
 /// What a common level says: that of wrong labels, or that the learning rate is not the limit.
@@ -128,12 +130,13 @@ pub fn floors_of_sweep(sweep: &Sweep, study: &Study) -> Vec<(FindingKind, Option
     let usable: Vec<&Run> =
         sweep.runs.iter().zip(&study.shapes).filter(|(_, shape)| shape.survived()).map(|(run, _)| run).collect();
     let rates: Vec<f64> = usable.iter().map(|run| run.trial.config.lr).collect();
-    let logs: Vec<Measured<'_>> = usable.iter().map(|run| run.measured()).collect();
-    let plain = logs.iter().filter(|log| log.is_plain_classification()).map(|log| log.train_prior);
-    let prior = plain.into_iter().find(|prior| !prior.is_empty()).unwrap_or_default();
-    let chance = logs.iter().find_map(Measured::train_chance);
+    // The curves of one trial at a time: those of 100,000 are gigabytes.
+    let logs = || usable.iter().map(|run| run.measured());
+    let plain = logs().filter(Measured::is_plain_classification).map(|log| log.train_prior.len());
+    let classes = plain.into_iter().find(|classes| *classes > 0).unwrap_or(0);
+    let chance = logs().find_map(|log| log.train_chance());
     let common = common(&judged, &rates, chance, study.seed_sd.unwrap_or(0.0));
-    floors(common, prior.len(), best_accuracy(logs.iter()))
+    floors(common, classes, best_accuracy(logs()))
 }
 
 fn range(values: &[f64]) -> Option<(f64, f64)> {

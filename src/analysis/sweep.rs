@@ -62,6 +62,13 @@ impl Run {
         Measured::of_trial(&self.trial, (&self.metrics, &self.evals), &self.diagnostics, self.outcome.as_ref())
     }
 
+    /// The last step that was measured.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        let steps = [self.metrics.last().map(|row| row.step), self.evals.last().map(|row| row.step)];
+        steps.into_iter().flatten().max().unwrap_or(0)
+    }
+
     /// Step and value of the lowest finite evaluation loss.
     #[must_use]
     pub fn best_eval(&self) -> Option<(u64, f64)> {

@@ -13,7 +13,7 @@ use super::sweep_file::SweepFile;
 use crate::decide;
 use crate::event::{Event, KnownResult, Record};
 use crate::plan::{Bf16Found, Facts, Plan, expand_after, known_results, probe_plan};
-use crate::run::{self, survey};
+use crate::run::{self, survey_outcomes};
 use crate::spec::{self, Draft, Evaluation, Probing, Problem, RunConfig, StopAcross, SweepSpec};
 use crate::store::{self, Results, RunDir};
 use crate::train;
@@ -131,7 +131,7 @@ fn known_of_others(
             let problem = problem.hint("run that sweep first, or name another results folder with --results");
             return Err(spec.problems(vec![problem]).into());
         };
-        for run in survey(&plan, &dir)?.runs {
+        for run in survey_outcomes(&plan, &dir)?.0.runs {
             let cost = run.outcome.as_ref().filter(|_| run.status == Status::Finished).map(|outcome| {
                 if search.config.at == Evaluation::Best { outcome.cost() } else { outcome.final_cost() }
             });

@@ -39,8 +39,9 @@ pub(crate) fn report(arguments: &ReportArguments) -> Result<ExitCode, Failure> {
     }
     let results = Results::new(&arguments.sweep.results)?;
     let cache = DeferredCache::new(DiskCache(results.cache()));
-    evaluate_best(&run::survey(&plan, &dir)?, &dir, &facts, &mut Inspector::new(&results, &cache), true)?;
     let mut writer = ReportWriter::default();
+    let sweep = writer.surveyor.look(&plan, &dir)?;
+    evaluate_best(sweep, &dir, &facts, &mut Inspector::new(&results, &cache), true)?;
     writer.write(&plan, &dir)?;
     // A run keeps the table up to date itself, unless it was killed.
     if !dir.is_held() {

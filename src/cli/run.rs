@@ -13,7 +13,7 @@ use super::pipeline::{TestSetUse, run_estimated};
 use super::plan::{PlanFormat, print_plan};
 use super::prepare::{Prepared, prepare};
 use super::probe::probe_plateaus;
-use crate::run::survey;
+use crate::run::survey_outcomes;
 use crate::spec::Probing;
 use crate::trial::TrialId;
 
@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
 
 /// Says how the best model is used, if its weights were kept.
 fn show_predict(prepared: &Prepared, arguments: &SweepArguments) -> Result<(), Failure> {
-    let sweep = survey(&prepared.plan, &prepared.dir)?;
+    let (sweep, _) = survey_outcomes(&prepared.plan, &prepared.dir)?;
     if KeptModel::leader(&sweep, &prepared.dir).is_some() {
         // `predict` takes no --set, so an overridden name would not be found by the file.
         let named = if arguments.set.is_empty() { &arguments.sweep } else { &prepared.plan.name };

@@ -47,11 +47,10 @@ pub(crate) fn status(arguments: &StatusArguments) -> Result<ExitCode, Failure> {
         Some(sweep) if arguments.verify => return verify(&SweepArguments::new(sweep, &arguments.results)),
         Some(sweep) => {
             let RecordedSweep { plan, dir, .. } = recorded_sweep(&SweepArguments::new(sweep, &arguments.results))?;
-            let (sweep, removed) = run::survey_with_removed(&plan, &dir)?;
+            let (sweep, removed) = run::survey_outcomes(&plan, &dir)?;
             let jobs = if arguments.queue { queue(&dir)? } else { String::new() };
             // A record that cannot be read costs a cell of the table.
-            let device =
-                |run: &Run| dir.trial(&run.trial.id).record().ok().flatten().map(|record| record.made_by.device);
+            let device = |run: &Run| dir.trial(&run.trial.id).made_by().ok().flatten().map(|made_by| made_by.device);
             let devices: Vec<Option<Device>> = sweep.runs.iter().map(device).collect();
             trials(&sweep, &devices)
                 + &removed_line(&removed)
@@ -265,14 +264,16 @@ fn test_set(record: &TestRecord) -> String {
     text
 }
 
+/// Status, steps, and the losses of the last step, of the last evaluation and of the best one. A loss that is not finite has no figure
+/// once the trial has ended.
 fn progress(run: &Run) -> [String; 5] {
-    let loss = |value: Option<f32>| value.map_or_else(String::new, |value| format!("{value:.4}"));
-    let evals = run.evals.iter().map(|row| row.eval_loss);
-    [
-        run.status.name().to_owned(),
-        format!("{}/{}", run.metrics.last().map_or(0, |row| row.step), run.trial.steps),
-        loss(run.metrics.last().map(|row| row.train_loss)),
-        loss(run.evals.last().map(|row| row.eval_loss)),
-        loss(evals.filter(|loss| loss.is_finite()).min_by(f32::total_cmp)),
-    ]
+    let (step, losses) = if let Some(outcome) = &run.outcome {
+        (outcome.steps, [outcome.final_train_loss, outcome.final_eval_loss, outcome.best_eval_loss])
+    } else {
+        let (metric, eval) = (run.metrics.last(), run.evals.last());
+        let best = run.best_eval().map(|(_, loss)| loss as f32);
+        (metric.map_or(0, |row| row.step), [metric.map(|row| row.train_loss), eval.map(|row| row.eval_loss), best])
+    };
+    let [train, eval, best] = losses.map(|loss| loss.map_or_else(String::new, |loss| format!("{loss:.4}")));
+    [run.status.name().to_owned(), format!("{step}/{}", run.trial.steps), train, eval, best]
 }

@@ -325,7 +325,7 @@ mod tests {
         }
 
         fn end(&mut self, trial: u64, status: Status) {
-            let outcome = Outcome { status, ..outcome(10) };
+            let outcome = Box::new(Outcome { status, ..outcome(10) });
             self.state.apply(&Event::TrialFinished { trial: id(trial), attempt: 1, outcome });
         }
 

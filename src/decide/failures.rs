@@ -207,7 +207,7 @@ mod tests {
         }
 
         fn ends(&mut self, trial: u64, attempt: u32) {
-            self.state.apply(&Event::TrialFinished { trial: id(trial), attempt, outcome: outcome(1) });
+            self.state.apply(&Event::TrialFinished { trial: id(trial), attempt, outcome: Box::new(outcome(1)) });
         }
     }
 

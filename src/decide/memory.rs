@@ -74,7 +74,7 @@ mod tests {
         let estimates = ids.iter().map(|id| (id.clone(), 100)).collect();
         let mut state = SweepState::new(&ids);
         if let Some(peak) = measured {
-            let outcome = Outcome { peak_memory: Some(peak), ..outcome(10) };
+            let outcome = Box::new(Outcome { peak_memory: Some(peak), ..outcome(10) });
             state.apply(&Event::TrialFinished { trial: id(0), attempt: 1, outcome });
         }
         let slots: Vec<_> = (0..4).map(slot).collect();
@@ -104,7 +104,7 @@ mod tests {
     fn the_memory_of_a_device_is_measured_by_itself() {
         let estimates = (0..2).map(|number| (id(number), 100)).collect();
         let mut state = SweepState::new(&[id(0), id(1)]);
-        let outcome = Outcome { peak_memory: Some(900), device_memory: Some(50), ..outcome(10) };
+        let outcome = Box::new(Outcome { peak_memory: Some(900), device_memory: Some(50), ..outcome(10) });
         state.apply(&Event::TrialFinished { trial: id(0), attempt: 1, outcome });
         let on_device = MemoryBudget::of_device(100, &estimates).after(&state);
         assert!(on_device.has_room(&[&id(0)], &id(1)));
@@ -121,7 +121,7 @@ mod tests {
             let failure = crate::event::Failure::OutOfMemory { log_tail: Vec::new() };
             state.apply(&Event::AttemptFailed { trial: id(0), attempt, failure });
         }
-        let outcome = Outcome { peak_memory: Some(10), ..outcome(10) };
+        let outcome = Box::new(Outcome { peak_memory: Some(10), ..outcome(10) });
         state.apply(&Event::TrialFinished { trial: id(0), attempt: 4, outcome });
         let memory = MemoryBudget::new(200, &estimates).after(&state);
         assert!(memory.has_room(&[&id(1)], &id(2)));

@@ -229,7 +229,7 @@ mod tests {
             let ending = *endings.next().unwrap();
             let (trial, attempt) = running.remove(usize::from(ending) % running.len());
             state.apply(&match ending % 6 {
-                0 | 1 => Event::TrialFinished { trial, attempt, outcome: outcome(1) },
+                0 | 1 => Event::TrialFinished { trial, attempt, outcome: Box::new(outcome(1)) },
                 2 => Event::AttemptFailed { trial, attempt, failure: Failure::Lost },
                 3 => Event::AttemptFailed { trial, attempt, failure: Failure::OutOfMemory { log_tail: Vec::new() } },
                 4 => Event::AttemptFailed { trial, attempt, failure: Failure::DeviceFault { message: "no".into() } },
@@ -286,7 +286,7 @@ mod tests {
         let only = HashSet::from([id(1)]);
         let policy = Policy { wanted: Some(&only), ..policy };
         assert_eq!(decide(&state, &policy), [], "trial 0 still runs");
-        state.apply(&Event::TrialFinished { trial: id(0), attempt: 1, outcome: outcome(1) });
+        state.apply(&Event::TrialFinished { trial: id(0), attempt: 1, outcome: Box::new(outcome(1)) });
         assert_eq!(decide(&state, &policy), [Action::Finish { finished: 1, failed: 1 }]);
     }
 
@@ -316,7 +316,7 @@ mod tests {
             state.apply(&Event::AttemptClaimed { trial, attempt: 1, slot: shared(index) });
         }
         for trial in [1, 3] {
-            state.apply(&Event::TrialFinished { trial: id(trial), attempt: 1, outcome: outcome(1) });
+            state.apply(&Event::TrialFinished { trial: id(trial), attempt: 1, outcome: Box::new(outcome(1)) });
         }
         assert_eq!(started(&state, DeviceSharing::default()), [(id(4), 1), (id(5), 3)]);
     }
@@ -348,10 +348,10 @@ mod tests {
         let failure = || Failure::DeviceMemory { message: "out of memory".into() };
         state.apply(&Event::AttemptFailed { trial: id(0), attempt: 1, failure: failure() });
         assert_eq!(started(&state, DeviceSharing::default()), [], "trial 2 is on the device");
-        state.apply(&Event::TrialFinished { trial: id(2), attempt: 1, outcome: outcome(1) });
+        state.apply(&Event::TrialFinished { trial: id(2), attempt: 1, outcome: Box::new(outcome(1)) });
         assert_eq!(started(&state, DeviceSharing::default()), [(id(0), 0)], "the second slot stays free");
         state.apply(&Event::AttemptClaimed { trial: id(0), attempt: 2, slot: shared(0) });
-        state.apply(&Event::TrialFinished { trial: id(1), attempt: 1, outcome: outcome(1) });
+        state.apply(&Event::TrialFinished { trial: id(1), attempt: 1, outcome: Box::new(outcome(1)) });
         assert_eq!(started(&state, DeviceSharing::default()), [(id(4), 1)], "the other device takes trials");
         state.apply(&Event::AttemptFailed { trial: id(0), attempt: 2, failure: failure() });
         let policy = oom_policy(state.get(&id(0)).unwrap());
@@ -376,7 +376,7 @@ mod tests {
         let retire = Action::Retire { slot: shared(0), failure: fault() };
         assert_eq!(decide(&state, &policy), [retire], "once, and nothing starts in its slots");
         state.apply(&Event::SlotRetired { slot: shared(0), failure: fault() });
-        state.apply(&Event::TrialFinished { trial: id(1), attempt: 1, outcome: outcome(1) });
+        state.apply(&Event::TrialFinished { trial: id(1), attempt: 1, outcome: Box::new(outcome(1)) });
         assert_eq!(started(&state, sharing), [(id(4), 1)]);
     }
 }

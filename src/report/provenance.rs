@@ -78,7 +78,7 @@ impl ProvenanceReader {
 
 impl TrialProvenance {
     fn read(folder: &TrialDir) -> Self {
-        Self { made_by: folder.record().ok().flatten().map(|record| record.made_by), log: log(folder) }
+        Self { made_by: folder.made_by().ok().flatten(), log: log(folder) }
     }
 }
 

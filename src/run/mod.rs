@@ -44,8 +44,6 @@ pub use machine::machine;
 pub use order::{QueueOrder, RunError, RunOrder, TrialSource};
 pub use probes::{probe_results, prune_states};
 pub use summary::{FailedTrial, RunSummary};
-pub use survey::{
-    RemovedTrials, Surveyor, statuses, survey, survey_folder, survey_trial, survey_with_removed, with_drawn,
-};
+pub use survey::{RemovedTrials, Surveyor, statuses, survey, survey_folder, survey_outcomes, survey_trial, with_drawn};
 pub use sweep::sweep;
 pub use watch::{WatchEnd, watch};

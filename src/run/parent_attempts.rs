@@ -161,7 +161,7 @@ impl<E: Engine> Parent<'_, E> {
             return Ok(false);
         }
         let WorkerId { trial, attempt } = worker.clone();
-        self.record(Event::TrialFinished { trial, attempt, outcome })?;
+        self.record(Event::TrialFinished { trial, attempt, outcome: Box::new(outcome) })?;
         self.kept.update([worker.trial.clone()].into_iter(), self.order, &self.dir, &self.state)?;
         Ok(true)
     }

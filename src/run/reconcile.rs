@@ -44,6 +44,7 @@ pub(super) fn reconcile(order: &RunOrder<'_>, dir: &RunDir, state: &SweepState) 
                     if order.config.probe == Probing::Off {
                         prune(order, &folder, outcome.status)?;
                     }
+                    let outcome = Box::new(outcome);
                     findings.events.push(Event::TrialFinished { trial: id.clone(), attempt, outcome });
                 }
                 Err(error @ StoreError::Damaged { .. }) => {

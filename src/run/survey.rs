@@ -1,77 +1,102 @@
 //! A sweep as it is on disk, also while another process runs it.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use crate::analysis::{Run, Sweep};
 use crate::event::{Event, Record};
 use crate::plan::Plan;
+use crate::search::SearchHistory;
 use crate::state::{SweepState, TrialPhase, TrialState};
 use crate::store::{RunDir, StoreError, TrialDir, read_curve, read_journal};
-use crate::trial::{DiagnosticRow, EvalRow, MetricRow, Outcome, SHOWN_NAMES, Status, Trial, TrialId};
+use crate::trial::{ClassScores, DiagnosticRow, EvalRow, MetricRow, Outcome, SHOWN_NAMES, Status, Trial, TrialId};
 
 /// Every trial of the plan with its status and its curves. Takes no lock and changes nothing.
 ///
 /// The folders of the trials decide which have ended, and the journal which have failed. A trial runs only while the process
 /// that claimed it is alive.
 pub fn survey(plan: &Plan, dir: &RunDir) -> Result<Sweep, StoreError> {
-    let records = read_journal(&dir.journal())?.records;
-    let plan = &with_drawn(plan, &records);
-    look(plan, &SweepState::fold(plan, &records), &records, dir, Vec::new())
+    Journaled::read(plan, dir)?.look(dir, Vec::new(), Reading::Curves)
 }
 
-/// As [`survey`], with the trials that have left the sweep.
-pub fn survey_with_removed(plan: &Plan, dir: &RunDir) -> Result<(Sweep, RemovedTrials), StoreError> {
-    let records = read_journal(&dir.journal())?.records;
-    let plan = &with_drawn(plan, &records);
-    let state = SweepState::fold(plan, &records);
-    let removed = RemovedTrials::find(&state, dir)?;
-    Ok((look(plan, &state, &records, dir, Vec::new())?, removed))
+/// As [`survey`], but with the curves of those trials alone that have not ended. An outcome says enough for a table, and the curves of
+/// 100,000 trials are gigabytes. Also the trials that have left the sweep.
+pub fn survey_outcomes(plan: &Plan, dir: &RunDir) -> Result<(Sweep, RemovedTrials), StoreError> {
+    let journaled = Journaled::read(plan, dir)?;
+    let removed = RemovedTrials::find(&journaled.state, dir)?;
+    Ok((journaled.look(dir, Vec::new(), Reading::Outcomes)?, removed))
 }
 
-/// Looks at the same folder many times. An ended trial is read once: its files do not change.
+/// Looks at the same folder many times, for reports. An ended trial is read once: its files do not change. The scores of each class stay
+/// on the disk, because no report shows them over the steps.
 #[derive(Debug, Default)]
 pub struct Surveyor {
     sweep: Option<Sweep>,
 }
 
 impl Surveyor {
-    /// As [`survey`].
+    /// As [`survey`], without the scores of each class.
     pub fn look(&mut self, plan: &Plan, dir: &RunDir) -> Result<&Sweep, StoreError> {
         let seen = self.sweep.take().map(|sweep| sweep.runs).unwrap_or_default();
-        let records = read_journal(&dir.journal())?.records;
-        let plan = &with_drawn(plan, &records);
-        Ok(self.sweep.insert(look(plan, &SweepState::fold(plan, &records), &records, dir, seen)?))
+        Ok(self.sweep.insert(Journaled::read(plan, dir)?.look(dir, seen, Reading::OfReport)?))
     }
 }
 
-/// `plan`: with what a search has drawn. `state`: that of `records`. `seen`: the result of an earlier look.
-fn look(
-    plan: &Plan,
-    state: &SweepState,
-    records: &[Record],
-    dir: &RunDir,
-    seen: Vec<Run>,
-) -> Result<Sweep, StoreError> {
-    let ended = seen.into_iter().filter(|run| run.outcome.is_some());
-    let mut ended: HashMap<TrialId, Run> = ended.map(|run| (run.trial.id.clone(), run)).collect();
-    let alive = is_running(state, dir);
-    let there = dir.trials_there();
-    let mut runs = Vec::with_capacity(plan.trials.len());
-    for trial in &plan.trials {
-        // Without its outcome file, as after `run --fresh`, the trial is open again.
-        let known = ended.remove(&trial.id).filter(|_| dir.trial(&trial.id).has_outcome());
-        runs.push(match known {
-            Some(run) => run,
-            None if there.contains(&trial.id) => run(trial, state.get(&trial.id), dir, alive)?,
-            None => without_folder(trial, state.get(&trial.id), alive),
-        });
+/// What is read of a trial that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// Its outcome alone.
+    Outcomes,
+    /// Its curves, without the scores of each class.
+    OfReport,
+    /// Its curves.
+    Curves,
+}
+
+/// What the journal says of a sweep. The events themselves, which take more memory, are not kept.
+struct Journaled<'p> {
+    /// With what a search has drawn.
+    plan: Cow<'p, Plan>,
+    state: SweepState,
+    search_end: Option<String>,
+}
+
+impl<'p> Journaled<'p> {
+    fn read(plan: &'p Plan, dir: &RunDir) -> Result<Self, StoreError> {
+        let records = read_journal(&dir.journal())?.records;
+        let plan = with_drawn(plan, &records);
+        let state = SweepState::fold(&plan, &records);
+        Ok(Self { plan, state, search_end: Event::search_end(&records).map(str::to_owned) })
     }
-    let mut search = plan.search.clone();
-    if let Some(search) = &mut search {
-        search.ended = Event::search_end(records).map(str::to_owned);
+
+    /// `runs`: the result of an earlier look at the same plan.
+    fn look(self, dir: &RunDir, mut runs: Vec<Run>, reading: Reading) -> Result<Sweep, StoreError> {
+        let Self { plan, state, search_end } = self;
+        let alive = is_running(&state, dir);
+        let there = dir.trials_there();
+        runs.truncate(plan.trials.len());
+        runs.reserve_exact(plan.trials.len() - runs.len());
+        for (at, trial) in plan.trials.iter().enumerate() {
+            // Without its outcome file, as after `run --fresh`, the trial is open again.
+            let is_read =
+                |run: &Run| run.trial.id == trial.id && run.outcome.is_some() && dir.trial(&trial.id).has_outcome();
+            if runs.get(at).is_some_and(is_read) {
+                continue;
+            }
+            let known = state.get(&trial.id);
+            let run = if there.contains(&trial.id) {
+                run(trial, known, dir, alive, reading)?
+            } else {
+                without_folder(trial, known, alive)
+            };
+            match runs.get_mut(at) {
+                Some(before) => *before = run,
+                None => runs.push(run),
+            }
+        }
+        let search = plan.search.clone().map(|search| SearchHistory { ended: search_end, ..search });
+        Ok(Sweep { name: plan.name.clone(), axes: plan.axes.clone(), search, runs })
     }
-    Ok(Sweep { name: plan.name.clone(), axes: plan.axes.clone(), search, runs })
 }
 
 /// The plan with the trials that the search of the last run has drawn since it was made. A run of another plan adds nothing.
@@ -168,52 +193,53 @@ pub fn survey_folder(folder: &TrialDir) -> Result<Option<Run>, StoreError> {
     let Some(record) = folder.record()? else { return Ok(None) };
     let outcome = outcome(folder)?;
     let status = outcome.as_ref().map_or(Status::Running, |outcome| outcome.status);
-    read(record.trial, status, None, outcome, folder).map(Some)
+    with_curves(without_curves(record.trial, status, None, outcome), folder).map(Some)
 }
 
 /// One trial of a sweep that this process runs.
 pub fn survey_trial(trial: &Trial, known: &TrialState, dir: &RunDir) -> Result<Run, StoreError> {
-    run(trial, Some(known), dir, true)
+    run(trial, Some(known), dir, true, Reading::Curves)
 }
 
-fn run(trial: &Trial, known: Option<&TrialState>, dir: &RunDir, alive: bool) -> Result<Run, StoreError> {
+fn run(
+    trial: &Trial,
+    known: Option<&TrialState>,
+    dir: &RunDir,
+    alive: bool,
+    reading: Reading,
+) -> Result<Run, StoreError> {
     let folder = dir.trial(&trial.id);
     let outcome = outcome(&folder)?;
     let alive = alive || (outcome.is_none() && runs_in_queue(known, &folder));
     let status = status_of(known, outcome.as_ref(), alive);
     let error = known.filter(|_| outcome.is_none()).and_then(error);
-    read(trial.clone(), status, error, outcome, &folder)
+    let run = without_curves(trial.clone(), status, error, outcome);
+    if run.outcome.is_some() && reading == Reading::Outcomes {
+        return Ok(run);
+    }
+    let mut run = with_curves(run, &folder)?;
+    if reading == Reading::OfReport {
+        run.evals.iter_mut().for_each(|row| row.scores.classes = ClassScores::default());
+    }
+    Ok(run)
 }
 
 /// A trial without a folder: most trials of a large sweep that has just begun.
 fn without_folder(trial: &Trial, known: Option<&TrialState>, alive: bool) -> Run {
-    Run {
-        trial: trial.clone(),
-        status: status_of(known, None, alive),
-        error: known.and_then(error),
-        metrics: Vec::new(),
-        evals: Vec::new(),
-        diagnostics: Vec::new(),
-        outcome: None,
-    }
+    without_curves(trial.clone(), status_of(known, None, alive), known.and_then(error), None)
+}
+
+fn without_curves(trial: Trial, status: Status, error: Option<String>, outcome: Option<Outcome>) -> Run {
+    Run { trial, status, error, metrics: Vec::new(), evals: Vec::new(), diagnostics: Vec::new(), outcome }
 }
 
 /// Adds the curves in its folder.
-fn read(
-    trial: Trial,
-    status: Status,
-    error: Option<String>,
-    outcome: Option<Outcome>,
-    folder: &TrialDir,
-) -> Result<Run, StoreError> {
+fn with_curves(run: Run, folder: &TrialDir) -> Result<Run, StoreError> {
     Ok(Run {
-        trial,
-        status,
-        error,
         metrics: read_curve::<MetricRow>(&folder.metrics())?.rows,
         evals: read_curve::<EvalRow>(&folder.evals())?.rows,
         diagnostics: read_curve::<DiagnosticRow>(&folder.diagnostics())?.rows,
-        outcome,
+        ..run
     })
 }
 

@@ -34,7 +34,10 @@ fn check_folder(path: &Path) -> Result<(), StoreError> {
 
 /// The leading rows up to step `last`, each with a higher step than the row before.
 fn scan<R: CurveRow>(bytes: &[u8], last: u64) -> Curve<R> {
-    let mut curve = Curve { rows: Vec::<R>::new(), damaged: None, length: 0 };
+    // A damaged file may hold nothing but line ends.
+    const RESERVED: usize = 1 << 16;
+    let lines = bytes.iter().filter(|&&byte| byte == b'\n').take(RESERVED).count();
+    let mut curve = Curve { rows: Vec::<R>::with_capacity(lines.saturating_sub(1)), damaged: None, length: 0 };
     for (index, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
         let Some(text) = line.strip_suffix(b"\n") else { break };
         let row = std::str::from_utf8(text).ok().map(|text| text.trim_end_matches('\r'));

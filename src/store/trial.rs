@@ -74,6 +74,15 @@ impl TrialDir {
         self.read(&self.config())
     }
 
+    /// The program and the machine of [`Self::record`]. Tables of thousands of trials need nothing else of it.
+    pub fn made_by(&self) -> Result<Option<MadeBy>, StoreError> {
+        #[derive(Deserialize)]
+        struct Part {
+            made_by: MadeBy,
+        }
+        Ok(self.read::<Part>(&self.config())?.map(|part| part.made_by))
+    }
+
     /// Replaces the details of the best evaluation so far.
     pub fn write_best_evaluation(&self, best: &BestEvaluation) -> Result<(), StoreError> {
         self.write_soon(&self.best_evaluation_file(), best)

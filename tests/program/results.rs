@@ -41,6 +41,31 @@ fn the_page_follows_the_run() {
     assert!(!page().contains(RELOADS));
 }
 
+/// Of an ended trial the table needs the outcome alone, which says what the curves say.
+#[test]
+fn status_reads_no_curves_of_ended_trials() {
+    let place = Place::new(SWEEP);
+    place.expect(0, "run sweep.yaml");
+    let table = place.expect(0, "status sweep.yaml").out;
+    for (id, folder) in place.trials() {
+        let column = |file: &str, name: &str| -> Vec<f32> {
+            let mut reader = csv::Reader::from_path(folder.join(file)).unwrap();
+            let at = reader.headers().unwrap().iter().position(|column| column == name).unwrap();
+            reader.records().map(|row| row.unwrap()[at].parse().unwrap()).collect()
+        };
+        let (train, eval) = (column("metrics.csv", "train_loss"), column("evals.csv", "eval_loss"));
+        let best = eval.iter().copied().reduce(f32::min).unwrap();
+        let losses = [train[11], eval[3], best].map(|loss| format!("{loss:.4}"));
+        let line = table.lines().find(|line| line.starts_with(&id)).unwrap();
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(fields[3..], ["finished", "12/12", &losses[0], &losses[1], &losses[2]], "{table}");
+        for file in ["metrics.csv", "evals.csv", "diagnostics.csv"] {
+            fs::remove_file(folder.join(file)).unwrap();
+        }
+    }
+    assert_eq!(place.expect(0, "status sweep.yaml").out, table);
+}
+
 #[test]
 fn equal_results_give_equal_reports() {
     let place = Place::new(SWEEP);

@@ -1,7 +1,7 @@
 //! The frame of a panel: its place on the canvas, its scales, and the parts that all panels share.
 
 use crate::analysis::curve::{Point, Spread};
-use crate::analysis::{Study, Sweep};
+use crate::analysis::{Run, Study, Sweep};
 use crate::report::canvas::axis::{self, Scale};
 use crate::report::canvas::scene::{Align, Colour, MARGIN, Scene, Text, WIDTH, palette};
 
@@ -36,7 +36,7 @@ impl PanelRow {
 
 /// The last step that any curve may reach.
 pub fn end(sweep: &Sweep, study: &Study) -> u64 {
-    sweep.runs.iter().map(|run| run.measured().end()).max().unwrap_or(0).max(study.steps).max(1)
+    sweep.runs.iter().map(Run::end).max().unwrap_or(0).max(study.steps).max(1)
 }
 
 /// The place of a panel in px, and its scales.

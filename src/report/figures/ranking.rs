@@ -1,7 +1,7 @@
 //! Figure `ranking`: counters of outcomes, then the best configurations and how certain their order is.
 
 use super::columns::{Column, GAP, SIZE, columns, fit};
-use crate::analysis::{Config, Shape, Study, Sweep, curve};
+use crate::analysis::{Config, Run, Shape, Study, Sweep, curve};
 use crate::report::canvas::axis::{self, Scale};
 use crate::report::canvas::font;
 use crate::report::canvas::scene::{Align, MARGIN, Scene, Text, WIDTH, palette};
@@ -249,7 +249,7 @@ impl<'a> Table<'a> {
         let x = Scale::new((0.0, self.study.steps.max(1) as f64), (left, right));
         let y = Scale::new(self.losses, (below - 2.0, above + 1.0));
         let runs = || config.runs.iter().map(|&run| &self.sweep.runs[run]);
-        let end = runs().map(|run| run.measured().end()).max().unwrap_or(0) as f64;
+        let end = runs().map(Run::end).max().unwrap_or(0) as f64;
         if let Some(onset) = config.shape.plateau() {
             let rise = config.shape.rises().map_or(end, |step| step as f64);
             scene.rect([x.at(onset as f64), above, x.at(rise), below], palette::PLATEAU.alpha(0.13));
@@ -293,7 +293,7 @@ impl<'a> Table<'a> {
             return config.label(&self.study.shapes);
         }
         let runs = config.runs.iter().map(|&run| &self.sweep.runs[run]);
-        match runs.map(|run| (run.measured().end(), run.trial.steps)).max() {
+        match runs.map(|run| (run.end(), run.trial.steps)).max() {
             Some((end, steps)) if end > 0 => format!("at step {end} of {steps}"),
             _ => "not run yet".into(),
         }

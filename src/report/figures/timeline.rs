@@ -3,7 +3,7 @@
 use super::columns::{self, Column, GAP, SIZE};
 use super::frame::Frame;
 use super::parameter::{Parameter, Spacing};
-use crate::analysis::{Config, Shape, Study, Sweep};
+use crate::analysis::{Config, Run, Shape, Study, Sweep};
 use crate::report::canvas::axis::{self, Scale};
 use crate::report::canvas::font;
 use crate::report::canvas::scene::{Align, Colour, MARGIN, Mark, Scene, Text, WIDTH, palette};
@@ -94,7 +94,7 @@ fn row<'a>(sweep: &Sweep, study: &Study, config: &'a Config) -> Row<'a> {
         Shape::NotFinite { step } | Shape::Diverged { step } => Some(step),
         _ => None,
     });
-    let end = runs().map(|run| run.measured().end()).max().unwrap_or(0);
+    let end = runs().map(Run::end).max().unwrap_or(0);
     let status = match config.shape {
         Shape::Unfinished if end == 0 => "not run yet".into(),
         Shape::Unfinished => format!("at step {end}"),

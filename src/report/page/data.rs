@@ -2,7 +2,7 @@
 //!
 //! A reduced curve keeps the lowest and the highest value in every column of a chart, so that every peak stays visible.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
@@ -77,22 +77,25 @@ struct TrialData {
 
 impl Data {
     pub fn of(sweep: &Sweep, study: &Study, provenance: &Provenance) -> Self {
-        let flat: Vec<BTreeMap<String, String>> = sweep.runs.iter().map(format::flat_configuration).collect();
-        let mut base = flat.first().cloned().unwrap_or_default();
-        base.retain(|key, value| flat.iter().all(|other| other.get(key) == Some(value)));
+        let mut settings = sweep.runs.iter().map(format::flat_configuration);
+        let mut base = settings.next().unwrap_or_default();
+        settings.for_each(|other| base.retain(|key, value| other.get(key) == Some(value)));
         let columns = (COLUMNS / sweep.runs.len().max(1)).clamp(FEWEST_COLUMNS, MOST_COLUMNS);
-        let config_of = |run: usize| study.configs.iter().position(|config| config.runs.contains(&run)).unwrap_or(0);
-        let mut rates = Vec::new();
-        let trial = |(index, (run, own)): (usize, (&Run, BTreeMap<String, String>))| {
+        let mut config_of = vec![0; sweep.runs.len()];
+        for (index, config) in study.configs.iter().enumerate() {
+            config.runs.iter().for_each(|&run| config_of[run] = index);
+        }
+        let mut rates = Rates::default();
+        let trial = |(index, run): (usize, &Run)| {
             let reduced = |points: Vec<(f64, f64)>, columns| reduce(&points, study.steps, columns);
             let metric = |of: fn(&crate::trial::MetricRow) -> f64| {
                 run.metrics.iter().map(|row| (row.step as f64, of(row))).collect::<Vec<_>>()
             };
             TrialData {
                 id: run.trial.id.clone(),
-                config: config_of(index),
+                config: config_of[index],
                 failed: study.shapes[index].failed(),
-                own: own.into_iter().filter(|(key, _)| !base.contains_key(key)).collect(),
+                own: own_settings(run, &base),
                 clip: run.trial.config.max_grad_norm,
                 verdicts: verdicts(run, study.shapes[index]),
                 error: run.error.clone(),
@@ -100,10 +103,10 @@ impl Data {
                 t: reduced(metric(|row| f64::from(row.train_loss)), columns),
                 e: reduced(run.evals.iter().map(|row| (row.step as f64, f64::from(row.eval_loss))).collect(), columns),
                 g: reduced(metric(|row| f64::from(row.grad_norm)), columns / 2),
-                l: index_of(reduced(metric(|row| row.lr), RATE_COLUMNS.min(columns)), &mut rates),
+                l: rates.index_of(reduced(metric(|row| row.lr), RATE_COLUMNS.min(columns))),
             }
         };
-        let trials = sweep.runs.iter().zip(flat).enumerate().map(trial).collect();
+        let trials = sweep.runs.iter().enumerate().map(trial).collect();
         let (columns, places) = parallel(sweep, study);
         let config = |(config, at): (&crate::analysis::Config, Vec<Option<f64>>)| ConfigData {
             name: format::configuration(config, None),
@@ -112,7 +115,7 @@ impl Data {
         };
         let configs = study.configs.iter().zip(places).map(config).collect();
         let (chance, unit) = (study.chance.and_then(short), study.task.loss_unit());
-        Self { steps: study.steps, chance, unit, base, configs, columns, rates, trials }
+        Self { steps: study.steps, chance, unit, base, configs, columns, rates: rates.curves, trials }
     }
 
     /// As JSON that is safe inside a script element: it contains no tag.
@@ -121,12 +124,30 @@ impl Data {
     }
 }
 
-/// The index of `curve` in `all`. A new curve is added.
-fn index_of(curve: Curve, all: &mut Vec<Curve>) -> usize {
-    all.iter().position(|known| *known == curve).unwrap_or_else(|| {
-        all.push(curve);
-        all.len() - 1
-    })
+/// The settings of a trial that are not in `base`.
+fn own_settings(run: &Run, base: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut own = format::flat_configuration(run);
+    own.retain(|key, _| !base.contains_key(key));
+    own
+}
+
+/// Different learning-rate curves.
+#[derive(Debug, Default)]
+struct Rates {
+    curves: Vec<Curve>,
+    /// The index of each curve, by its steps and the bits of its values: every trial may have its own.
+    index: HashMap<(Vec<u64>, Vec<Option<u64>>), usize>,
+}
+
+impl Rates {
+    /// The index of `curve`. A new curve is added.
+    fn index_of(&mut self, curve: Curve) -> usize {
+        let bits = curve.1.iter().map(|value| value.map(f64::to_bits)).collect();
+        *self.index.entry((curve.0.clone(), bits)).or_insert_with(|| {
+            self.curves.push(curve);
+            self.curves.len() - 1
+        })
+    }
 }
 
 /// The texts of the verdicts, or the label of the shape.

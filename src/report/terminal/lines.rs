@@ -218,7 +218,11 @@ mod tests {
         let (trials, outcomes) = sweep();
         let mut tally = Tally::new("lr-grid", &trials);
         for (trial, outcome) in trials.iter().zip(&outcomes).take(done) {
-            tally.fold(&Event::TrialFinished { trial: trial.id.clone(), attempt: 1, outcome: outcome.clone() });
+            tally.fold(&Event::TrialFinished {
+                trial: trial.id.clone(),
+                attempt: 1,
+                outcome: Box::new(outcome.clone()),
+            });
         }
         (tally, trials, outcomes)
     }
@@ -299,7 +303,7 @@ mod tests {
         let trials: Vec<Trial> = runs.iter().map(|run| run.trial.clone()).collect();
         let mut tally = Tally::new("big", &trials);
         for run in &runs[..150] {
-            let outcome = run.outcome.clone().unwrap();
+            let outcome = Box::new(run.outcome.clone().unwrap());
             tally.fold(&Event::TrialFinished { trial: run.trial.id.clone(), attempt: 1, outcome });
         }
         let running: Vec<TrialProgress> = (150..158).map(|i| progress(&trials[i], i - 150, &[0.7, 0.5])).collect();
@@ -348,7 +352,11 @@ mod tests {
         outcomes[0].verdicts = vec![Verdict::shape(ShapeKind::Stuck, None, "")];
         let mut tally = Tally::new("lr-grid", &trials);
         for (trial, outcome) in trials.iter().zip(&outcomes).take(2) {
-            tally.fold(&Event::TrialFinished { trial: trial.id.clone(), attempt: 1, outcome: outcome.clone() });
+            tally.fold(&Event::TrialFinished {
+                trial: trial.id.clone(),
+                attempt: 1,
+                outcome: Box::new(outcome.clone()),
+            });
         }
         let ranking = tally.ranking();
         assert_eq!(ranking.len(), 1);

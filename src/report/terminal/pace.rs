@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn only_steps_of_this_run_set_the_pace() {
         let started = |trial| Event::AttemptStarted { trial: id(trial), attempt: 2, handle: Handle::local(1) };
-        let finished = |trial| Event::TrialFinished { trial: id(trial), attempt: 2, outcome: outcome() };
+        let finished = |trial| Event::TrialFinished { trial: id(trial), attempt: 2, outcome: Box::new(outcome()) };
         let mut pace = Pace::default();
         // A trial that this run did not train.
         pace.fold(&finished(0));

@@ -74,7 +74,7 @@ fn header(scene: &mut Scene, panels: &Panels<'_>, facet: &Facet<'_>, frame: &Fra
 /// The background of the plateau, and of the steps where the loss rises again.
 fn tints(scene: &mut Scene, panels: &Panels<'_>, config: &Config, frame: &Frame) {
     let Some(onset) = config.shape.plateau() else { return };
-    let last = shown(panels.sweep, config).iter().map(|run| run.measured().end()).max().unwrap_or(panels.end);
+    let last = shown(panels.sweep, config).iter().map(|run| run.end()).max().unwrap_or(panels.end);
     let (from, to) = (frame.x.at(onset as f64), frame.x.at(last as f64));
     let rise = config.shape.rises().map_or(to, |step| frame.x.at(step as f64));
     scene.rect([from, frame.top, rise, frame.bottom], palette::PLATEAU.alpha(0.10));
