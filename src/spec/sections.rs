@@ -47,7 +47,7 @@ pub(super) static SECTIONS: &[Section] = &[
         name: "space",
         doc: Doc {
             about: "Keys that a search draws: `{log: [1e-6, 1e-3]}` evenly in logarithm, `{uniform: [0, 0.3], step: 0.05}`, \
-                    `{int: [1, 6]}`, `{log_int: [1, 64]}`, `{normal: [0.1, 0.03]}`, a list of values, or `{choice: [none, eda], weights: [3, 1]}`.",
+                    `{int: [1, 6]}`, `{log_int: [1, 64]}`, `{normal: [0.1, 0.03]}`, a list, or `{choice: [none, eda], weights: [3, 1]}`.",
             unit: "",
             example: "{lr: {log: [1e-6, 1e-3]}, batch_size: [8, 16, 32]}",
         },
