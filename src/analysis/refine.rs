@@ -18,7 +18,7 @@ use super::search::{Edge, Search, Tried, beyond as beyond_end};
 use super::shape::Shape;
 use super::study::{Config, Study};
 use super::sweep::Sweep;
-use crate::search::{Condition, SearchHistory};
+use crate::search::{Condition, Domain, SearchHistory};
 use crate::trial::{Axis, Key, Length, rounded_text};
 
 /// The range of so many of the best configurations at least is kept.
@@ -164,7 +164,18 @@ fn drawn(search: &Search<'_>, key: &str) -> Option<Decision> {
             None => (Choice::Draw(low, high), format!("the range of the best {}, one kernel wider", best.len())),
         }
     };
+    let choice = match choice {
+        // A range of whole numbers may have one value left.
+        Choice::Draw(low, high) if low.total_cmp(&high).is_eq() => Choice::Fix(fixed(domain, low)),
+        choice => choice,
+    };
     Some(Decision { key: key.to_owned(), choice, why })
+}
+
+/// A value of a domain in a sweep file.
+fn fixed(domain: &Domain, x: f64) -> Value {
+    let is_whole = matches!(domain, Domain::Steps { .. } | Domain::LogInt { .. }) && x.fract() == 0.0 && x >= 0.0;
+    if is_whole { Value::from(x as u64) } else { Value::from(x) }
 }
 
 /// The next range of a key whose best value was included from outside its range.

@@ -167,7 +167,9 @@ fn drop_equal(file: &mut Mapping, defaults: &Mapping) {
 /// The text of the next sweep file, with a comment for each decision.
 fn next_file(file: Mapping, sweep: &Sweep, decisions: &[Decision]) -> Result<String, Failure> {
     let name = &sweep.name;
-    let [space, search, seeds] = ["space", "search", "seeds"].map(|section| file.get(section).cloned());
+    let [space, search, seeds, exclude] =
+        ["space", "search", "seeds", "exclude"].map(|section| file.get(section).cloned());
+    let exclude = still_excluded(exclude.unwrap_or_default(), decisions);
     let trials =
         seeds.as_ref().and_then(Yaml::as_sequence).and_then(|seeds| next_trials(sweep, seeds.len(), decisions));
     let space = space.map(serde_json::to_value).transpose().map_err(unwritable_json)?.unwrap_or_default();
@@ -221,10 +223,34 @@ fn next_file(file: Mapping, sweep: &Sweep, decisions: &[Decision]) -> Result<Str
     for (Decision { key, why, .. }, values) in varying(false) {
         let _ = writeln!(text, "  # {why}\n  {key}: {}", flow(&Value::from(values.clone())));
     }
+    if !exclude.is_empty() {
+        let _ = writeln!(text, "\n# as before\nexclude: {}", flow(&exclude.into()));
+    }
     for (Decision { key, why, .. }, values) in varying(true) {
         let _ = writeln!(text, "\n# {why}\n{key}: {}", flow(&Value::from(values.clone())));
     }
     Ok(text)
+}
+
+/// The entries of `exclude` that can still match: without the keys that are fixed at the excluded value.
+fn still_excluded(exclude: Yaml, decisions: &[Decision]) -> Vec<Value> {
+    let entries: Vec<serde_json::Map<String, Value>> = serde_yaml::from_value(exclude).unwrap_or_default();
+    let fixed = |key: &str| {
+        let mut choices = decisions.iter().filter(|decision| decision.key == key).map(|decision| &decision.choice);
+        choices.find_map(|choice| if let Choice::Fix(value) = choice { Some(value) } else { None })
+    };
+    let is_same =
+        |a: &Value, b: &Value| a == b || a.as_f64().zip(b.as_f64()).is_some_and(|(a, b)| a.total_cmp(&b).is_eq());
+    let has = |excluded: &Value, value: &Value| match excluded {
+        Value::Array(several) => several.iter().any(|one| is_same(one, value)),
+        one => is_same(one, value),
+    };
+    let left = entries.into_iter().filter_map(|mut entry| {
+        let matches = entry.iter().all(|(key, excluded)| fixed(key).is_none_or(|value| has(excluded, value)));
+        entry.retain(|key, _| fixed(key).is_none());
+        (matches && !entry.is_empty()).then_some(Value::Object(entry))
+    });
+    left.collect()
 }
 
 /// Trials of the next search with as many configurations, if their number of seeds changes. `seeds`: that of this sweep.
@@ -326,6 +352,33 @@ fn flow(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn entries_of_exclude_stay_while_they_can_match() {
+        let exclude = "[{scheduler: linear, warmup: 0}, {warmup: 0.1}, {scheduler: cosine, lr: 1e-3}, {scheduler: [linear, cosine], lr: 1e-4}]";
+        let fix =
+            |key: &str, value: Value| Decision { key: key.into(), choice: Choice::Fix(value), why: String::new() };
+        let left = |decisions: &[Decision]| {
+            serde_json::to_string(&still_excluded(serde_yaml::from_str(exclude).unwrap(), decisions)).unwrap()
+        };
+        assert_eq!(
+            left(&[fix("scheduler", "cosine".into()), fix("warmup", 0.0.into())]),
+            r#"[{"lr":0.001},{"lr":0.0001}]"#
+        );
+        assert_eq!(left(&[fix("scheduler", "linear".into())]), r#"[{"warmup":0},{"warmup":0.1},{"lr":0.0001}]"#);
+        assert_eq!(left(&[fix("lr", 0.5.into())]), r#"[{"scheduler":"linear","warmup":0},{"warmup":0.1}]"#);
+    }
+
+    #[test]
+    fn a_range_keeps_its_word_while_it_is_narrow() {
+        let drawn = |written: &str, low: f64, high: f64| {
+            refined(&serde_yaml::from_str::<Value>(written).unwrap(), &Choice::Draw(low, high)).to_string()
+        };
+        assert_eq!(drawn("{uniform: [0, 1], step: 0.1}", 0.2, 0.5), r#"{"step":0.1,"uniform":[0.2,0.5]}"#);
+        assert_eq!(drawn("{normal: [0.1, 0.03]}", 0.08, 0.1), r#"{"uniform":[0.08,0.1]}"#);
+        assert_eq!(drawn("{uniform: [1e-5, 1e-3]}", 1e-6, 0.01), r#"{"log":[1e-6,0.01]}"#);
+        assert_eq!(drawn("[1e-5, 1e-4]", 1e-6, 0.001), r#"{"log":[1e-6,0.001]}"#);
+    }
 
     /// The values of a group that are fixed beside its axis stay.
     #[test]

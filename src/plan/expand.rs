@@ -211,6 +211,8 @@ pub(super) struct Expansion<'s> {
     /// For each entry of `exclude`, whether it has matched.
     matched: Vec<bool>,
     problems: HashMap<(Place, String), Problem>,
+    /// The first mistake of a configuration that a search has left out.
+    pub(super) unfit: Option<Problem>,
 }
 
 impl<'s> Expansion<'s> {
@@ -234,6 +236,7 @@ impl<'s> Expansion<'s> {
             exclude: Exclusion::new(spec.exclude.iter().map(Entry::wanted)),
             matched: vec![false; spec.exclude.len()],
             problems: HashMap::new(),
+            unfit: None,
         }
     }
 
@@ -401,13 +404,17 @@ impl<'s> Expansion<'s> {
         self.problems.entry((problem.place(), problem.what().to_owned())).or_insert(problem);
     }
 
-    /// Adds the trials that `add` adds, if there are `wanted`. Otherwise nothing changes, and mistakes are forgotten: a drawn
-    /// configuration that does not fit is not given.
+    /// Adds the trials that `add` adds, if there are `wanted`. Otherwise nothing changes, and of all mistakes the first is kept: a
+    /// drawn configuration that does not fit is not given.
     pub(super) fn all_or_none(&mut self, wanted: usize, add: impl FnOnce(&mut Self)) -> Option<Vec<TrialId>> {
         let (before, dropped, problems) = (self.trials.len(), self.dropped, std::mem::take(&mut self.problems));
         add(self);
         let fits = self.problems.is_empty() && self.trials.len() == before + wanted;
-        (self.dropped, self.problems) = (dropped, problems);
+        let mistakes = std::mem::replace(&mut self.problems, problems);
+        self.dropped = dropped;
+        if self.unfit.is_none() {
+            self.unfit = mistakes.into_values().min_by(|a, b| a.what().cmp(b.what()));
+        }
         if !fits {
             self.remove_from(before);
             return None;

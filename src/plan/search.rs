@@ -3,7 +3,7 @@
 //! Which configuration is next is a function of the sweep file and of the results that it may see ([`Lag`]). It does not depend
 //! on the number of slots, on the order in which trials end, or on interruptions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -82,6 +82,8 @@ pub struct SearchPlan<'s> {
     known: Vec<KnownResult>,
     /// How many configurations were drawn for each point of the grid.
     drawn: Vec<u64>,
+    /// The points of the grid that have no configuration left.
+    used_up: BTreeSet<usize>,
 }
 
 impl<'s> SearchPlan<'s> {
@@ -111,7 +113,7 @@ impl<'s> SearchPlan<'s> {
     /// Draws what needs no results.
     fn draw_first(&mut self) {
         while !self.needs_results() && self.is_within_budget() {
-            if self.draw(self.configurations.len() as u64, &[]).is_none() {
+            if self.draw(self.configurations.len() as u64, &[]).is_none() && self.next_arm().is_none() {
                 break;
             }
         }
@@ -132,6 +134,7 @@ impl<'s> SearchPlan<'s> {
             facts,
             known: Vec::new(),
             drawn: Vec::new(),
+            used_up: BTreeSet::new(),
         })
     }
 
@@ -149,6 +152,10 @@ impl<'s> SearchPlan<'s> {
         let included = expansion.trials.len();
         expansion.trials.extend_from_slice(&self.expansion.trials[included.min(self.expansion.trials.len())..]);
         let mut plan = expansion.finish()?;
+        if let Some(unfit) = &self.expansion.unfit {
+            let what = format!("some configurations cannot be trained, and are not drawn: {}", unfit.what());
+            plan.warnings.push(self.spec.warning(&Problem::new(unfit.place(), what)));
+        }
         let trials = std::mem::take(&mut plan.trials);
         // `include` may give values in any order. [`Plan::extend`] puts them in order.
         plan.axes.iter_mut().filter(|axis| axis.drawn).for_each(|axis| axis.values.clear());
@@ -220,8 +227,8 @@ impl<'s> SearchPlan<'s> {
         let is_there = ids.iter().any(|id| self.expansion.holds(id));
         let Some(first) = trials.first().filter(|_| !is_there) else { return };
         let Some(point) = self.point_of(first) else { return };
-        let arms = (0..self.arms()).map(|arm| (self.next_arm() + arm) % self.arms().max(1));
-        for arm in arms.collect::<Vec<_>>() {
+        let (first, arms) = (self.next_arm().unwrap_or(0), self.arms());
+        for arm in (0..arms).map(|arm| (first + arm) % arms) {
             let before = self.expansion.trials.len();
             match self.add(arm, &point) {
                 Some(added) if added == ids => return self.push(arm, by, Some(point), before),
@@ -274,6 +281,7 @@ impl<'s> SearchPlan<'s> {
         for removed in self.configurations.drain(configurations..).filter(|known| known.by != DrawnBy::Include) {
             self.drawn[removed.arm] -= 1;
         }
+        self.used_up.clear();
         let kept: usize = self.configurations.iter().map(|known| known.trials.len()).sum();
         self.expansion.remove_from(kept);
     }
@@ -356,16 +364,20 @@ impl<'s> SearchPlan<'s> {
         if let Some(why) = self.has_ended(&results[..lag.ended_before(number) as usize]) {
             return SearchStep::Ended(why);
         }
-        match self.draw(number, &results) {
-            Some(suggestion) => SearchStep::Suggest(suggestion),
-            None => SearchStep::Ended("every configuration of the space is there"),
+        while self.next_arm().is_some() {
+            if let Some(suggestion) = self.draw(number, &results) {
+                return SearchStep::Suggest(suggestion);
+            }
         }
+        SearchStep::Ended(match self.expansion.unfit {
+            Some(_) => "every configuration of the space that can be trained is there",
+            None => "every configuration of the space is there",
+        })
     }
 
-    /// What the next configuration knows of those of its own point of the grid. `results`: of the first configurations; the
+    /// What the next configuration of a point of the grid knows of those before it. `results`: of the first configurations; the
     /// others are taken to be running.
-    fn seen(&self, results: &[SearchResult]) -> Vec<Observation> {
-        let arm = self.next_arm();
+    fn seen(&self, arm: usize, results: &[SearchResult]) -> Vec<Observation> {
         let seen = |(index, known): (usize, &Configuration)| {
             let result = results.get(index).copied().unwrap_or(SearchResult::Running);
             let point = known.point.clone().filter(|_| known.arm == arm)?;
@@ -461,20 +473,25 @@ impl<'s> SearchPlan<'s> {
         self.arm(arm).iter().all(|(path, choice)| trial.value(path).is_some_and(|value| *value == choice.shown))
     }
 
-    /// The next configuration. `results`: of the first ones.
+    /// The next configuration of the point of the grid whose turn it is. `results`: of the first ones. None if that point has none
+    /// left: the next call is the turn of another one.
     fn draw(&mut self, number: u64, results: &[SearchResult]) -> Option<Suggestion> {
-        let (arm, by) = (self.next_arm(), self.next_by());
-        let seen = if by == DrawnBy::Tpe { self.seen(results) } else { Vec::new() };
-        let settings = SearchSettings { sampler: self.sampler(), seed: self.search.config.seed };
+        let arm = self.next_arm()?;
+        let by = self.next_by(arm);
+        let seen = if by == DrawnBy::Tpe { self.seen(arm, results) } else { Vec::new() };
+        let settings = SearchSettings { sampler: self.sampler(arm), seed: self.search.config.seed };
         let space = &self.search.drawn.space;
         let place = self.drawn_in(arm);
         let mut drawn = None;
         let before = self.expansion.trials.len();
-        propose(space, settings, place, &seen, |point| {
+        let _ = propose(space, settings, place, &seen, |point| {
             drawn = self.add_new(arm, point);
             drawn.is_none()
-        })?;
-        let point = drawn?;
+        });
+        let Some(point) = drawn else {
+            self.used_up.insert(arm);
+            return None;
+        };
         self.push(arm, by, Some(point.clone()), before);
         let trials = self.expansion.trials[before..].to_vec();
         Some(Suggestion { number, by, point, trials })
@@ -543,9 +560,9 @@ impl<'s> SearchPlan<'s> {
         self.spec.repetitions(&Entry { place: Place::NOWHERE, values: Vec::new() })
     }
 
-    /// The searches of the points of the grid take turns.
-    fn next_arm(&self) -> usize {
-        self.drawn.iter().sum::<u64>() as usize % self.arms().max(1)
+    /// The searches of the points of the grid take turns. None if all are used up.
+    fn next_arm(&self) -> Option<usize> {
+        (0..self.arms()).filter(|arm| !self.used_up.contains(arm)).min_by_key(|arm| self.drawn_in(*arm))
     }
 
     /// How many configurations were drawn for a point of the grid.
@@ -553,11 +570,11 @@ impl<'s> SearchPlan<'s> {
         self.drawn.get(arm).copied().unwrap_or(0)
     }
 
-    fn sampler(&self) -> Sampler {
+    fn sampler(&self, arm: usize) -> Sampler {
         match self.search.config.sampler {
             SamplerName::Random => Sampler::Random,
             SamplerName::Sobol => Sampler::Sobol,
-            SamplerName::Tpe => Sampler::Tpe { startup: self.startup(self.next_arm()) },
+            SamplerName::Tpe => Sampler::Tpe { startup: self.startup(arm) },
         }
     }
 
@@ -567,11 +584,11 @@ impl<'s> SearchPlan<'s> {
         self.search.config.startup.saturating_sub(known)
     }
 
-    fn next_by(&self) -> DrawnBy {
+    fn next_by(&self, arm: usize) -> DrawnBy {
         match self.search.config.sampler {
             SamplerName::Random => DrawnBy::Random,
             SamplerName::Sobol => DrawnBy::Sobol,
-            SamplerName::Tpe if self.drawn_in(self.next_arm()) < self.startup(self.next_arm()) => DrawnBy::Sobol,
+            SamplerName::Tpe if self.drawn_in(arm) < self.startup(arm) => DrawnBy::Sobol,
             SamplerName::Tpe => DrawnBy::Tpe,
         }
     }
@@ -579,7 +596,8 @@ impl<'s> SearchPlan<'s> {
     /// Whether the next configuration depends on results.
     fn needs_results(&self) -> bool {
         let config = &self.search.config;
-        let depends = self.next_by() == DrawnBy::Tpe || config.patience.is_some() || config.until.is_some();
+        let is_learned = self.next_arm().is_some_and(|arm| self.next_by(arm) == DrawnBy::Tpe);
+        let depends = is_learned || config.patience.is_some() || config.until.is_some();
         let (lag, number) = (self.lag(), self.configurations.len() as u64);
         depends && (lag.shows_rung(0, number, 0) || lag.shows_end(0, number))
     }

@@ -41,6 +41,12 @@ fn normal_distributions() {
     ));
 }
 
+#[test]
+fn choices_inside_a_value() {
+    let text = "space: {scheduler: [linear, {name: cosine, cycles: {choice: [0.5, 1], weights: [1, 2]}}]}";
+    assert_snapshot!(mistakes(text));
+}
+
 /// The ends are valid, and what lies between them is not.
 #[test]
 fn values_between_the_ends() {

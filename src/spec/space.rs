@@ -389,6 +389,14 @@ impl Reader {
         for (index, (key, value)) in node.map().unwrap_or_default().iter().enumerate() {
             let Some(range) = value.map().filter(|entries| has_word(entries)) else { continue };
             let inner = format!("{path}.{}", key.text().unwrap_or_default());
+            if names_a_choice(range) {
+                let hint = format!(
+                    "write an entry of `{path}` for each of its values; ranges such as {{uniform: [0.5, 2]}} can stand here"
+                );
+                self.error(value, format!("`{inner}` cannot be a choice inside a value of a list"), hint);
+                is_readable = false;
+                continue;
+            }
             let Some((drawn_from, [low, high])) = self.range(&inner, None, value, range) else {
                 is_readable = false;
                 continue;

@@ -152,6 +152,24 @@ fn a_search_ends_early_for_a_reason() {
     let (ids, why) =
         alone("steps: 100\nspace: {batch_size: [8, 16], lr: [1e-5, 1e-4]}\nexclude: [{batch_size: 16, lr: 1e-5}]");
     assert_eq!((ids.len(), why), (3, "every configuration of the space is there"));
+    let (ids, why) = alone("steps: 10\nspace: {lr: [1e-5, 1e-4], warmup: [0, 5, 20]}");
+    assert_eq!((ids.len(), why), (4, "every configuration of the space that can be trained is there"));
+}
+
+/// A point of the grid whose configurations are used up leaves the turns to the others.
+#[test]
+fn each_point_of_a_grid_is_searched_to_its_end() {
+    for sampler in ["random", "tpe, startup: 2, ahead: 1"] {
+        for grid in ["[linear, cosine]", "[cosine, linear]"] {
+            let text = format!(
+                "steps: 100\nspace: {{lr: [1e-3, 2e-3], warmup: [0, 0.1, 0.2]}}\ngrid: {{scheduler: {grid}}}\n\
+                 exclude: [{{scheduler: cosine, warmup: 0}}, {{scheduler: cosine, warmup: 0.1}}]\n\
+                 search: {{trials: 40, sampler: {sampler}}}"
+            );
+            let (ids, why) = alone(&text);
+            assert_eq!((ids.len(), why), (8, "every configuration of the space is there"), "{text}");
+        }
+    }
 }
 
 #[test]

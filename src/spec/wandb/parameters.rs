@@ -57,24 +57,22 @@ impl Translator<'_> {
                 }
             };
         }
-        self.range(written, value)
+        let distribution = entry(value, "distribution");
+        match distribution.and_then(Node::text).unwrap_or_default() {
+            name @ ("normal" | "q_normal") => self.normal(written, value, name == "q_normal"),
+            name if matches!(name, "log_normal" | "q_log_normal" | "beta" | "q_beta") || name.contains("inv_log") => {
+                let what = format!("`{written}` cannot be drawn from `{name}`");
+                let hint = "write `log_uniform_values` (our `log`) or `uniform`, with `min` and `max`";
+                self.error(distribution.unwrap_or(value), what, hint);
+                None
+            }
+            _ => self.range(written, value),
+        }
     }
 
     fn range(&mut self, written: &str, value: &Node) -> Option<(Form, Vec<Problem>)> {
         let distribution = entry(value, "distribution");
         let name = distribution.and_then(Node::text).unwrap_or_default();
-        if matches!(name, "normal" | "q_normal") {
-            return self.normal(written, value, name == "q_normal");
-        }
-        if matches!(name, "log_normal" | "q_log_normal" | "beta" | "q_beta") || name.contains("inv_log") {
-            let what = format!("`{written}` cannot be drawn from `{name}`");
-            self.error(
-                distribution.unwrap_or(value),
-                what,
-                "write `log_uniform_values` (our `log`) or `uniform`, with `min` and `max`",
-            );
-            return None;
-        }
         let ends = [entry(value, "min"), entry(value, "max")].map(|end| end.map(plain));
         let [Some(low), Some(high)] = ends else {
             let what = format!("the parameter `{written}` has no values");
@@ -133,7 +131,14 @@ impl Translator<'_> {
                 return None;
             }
         };
-        let [low, high] = if name == "log_uniform" {
+        let [low, high] = if name == "q_uniform" {
+            let q = step.as_ref().and_then(number).filter(|q| *q > 0.0).unwrap_or(1.0);
+            let ends = [low, high].map(|end| multiple(end, q));
+            if number(&ends[0]) != Some(from) {
+                say(format!("`{written}`: W&B rounds draws to multiples of `q`"));
+            }
+            ends
+        } else if name == "log_uniform" {
             [(low, from), (high, to)].map(|(node, x)| Node::plain(&rounded_text(x.exp(), DIGITS), node.place))
         } else {
             [low, high]
@@ -184,6 +189,13 @@ impl Translator<'_> {
             _ => false,
         }
     }
+}
+
+/// A number, moved to the nearest multiple of `q` as W&B rounds. Multiples stay as they are written.
+fn multiple(node: Node, q: f64) -> Node {
+    let Some(x) = number(&node) else { return node };
+    let nearest = (x / q).round_ties_even() * q;
+    if (nearest - x).abs() <= 1e-9 * q { node } else { Node::plain(&rounded_text(nearest, 12), node.place) }
 }
 
 /// A list of values, or with `probabilities` a choice with weights.

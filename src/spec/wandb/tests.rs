@@ -109,7 +109,7 @@ fn schedules_have_our_names() {
 fn steps_of_one_without_q() {
     let text = "method: random\nparameters: {max_grad_norm: {distribution: q_uniform, min: 0.5, max: 3.5}}";
     let translated = translated(text, &[], &[]);
-    assert!(translated.contains("max_grad_norm: {uniform: [0.5, 3.5], step: 1}"), "{translated}");
+    assert!(translated.contains("max_grad_norm: {uniform: [0, 4], step: 1}"), "{translated}");
     assert!(translated.contains("without `q`, the step of `q_uniform` is 1"), "{translated}");
 }
 
@@ -250,6 +250,39 @@ parameters:
     assert!(others.contains("`dropout` cannot be drawn from `q_inv_log_uniform`"), "{others}");
     let nameless = translated(&text.replace("mu: 32", "mu: many"), &[], &[]);
     assert!(nameless.contains("a parameter of the distribution of `batch_size` cannot be `many`"), "{nameless}");
+}
+
+#[test]
+fn steps_of_accumulated_batches() {
+    let text = "
+method: random
+parameters:
+  per_device_train_batch_size: {value: 8}
+  gradient_accumulation_steps: {value: 4}
+  lr: {min: 1e-5, max: 1e-3}
+";
+    let both = translated(text, &[], &[]);
+    assert!(both.contains("an optimizer step has 8 x 4 = 32 examples\nbatch_size: 32\n"), "{both}");
+    let varied = translated(&text.replace("{value: 4}", "{values: [1, 4]}"), &[], &[]);
+    assert!(varied.contains("which W&B's program multiplies by `grad_accumulation`"), "{varied}");
+    let once = translated(&text.replace("{value: 4}", "{value: 1}"), &[], &[]);
+    assert!(once.contains("\nbatch_size: 8\n") && !once.contains("multiplies"), "{once}");
+}
+
+#[test]
+fn steps_that_do_not_begin_at_a_multiple() {
+    let drawn = |range: &str| {
+        translated(
+            &format!("method: random\nparameters: {{weight_decay: {{distribution: q_uniform, {range}}}}}"),
+            &[],
+            &[],
+        )
+    };
+    let moved = drawn("min: 0.01, max: 0.5, q: 0.04");
+    assert!(moved.contains("weight_decay: {uniform: [0, 0.48], step: 0.04}"), "{moved}");
+    assert!(moved.contains("W&B rounds draws to multiples of `q`"), "{moved}");
+    let there = drawn("min: 0.1, max: 0.5, q: 0.1");
+    assert!(there.contains("weight_decay: {uniform: [0.1, 0.5], step: 0.1}") && !there.contains("rounds"), "{there}");
 }
 
 #[test]

@@ -286,8 +286,33 @@ impl Translator<'_> {
         }
     }
 
+    /// W&B's programs train the batch of a device times the accumulated ones in a step. Here `batch_size` is that of a step.
+    fn whole_batches(&mut self) {
+        let is = |path: &'static str| move |line: &&mut Line| line.key.text() == Some(path);
+        let parts = self.out.lines().find(|line| line.key.text() == Some("grad_accumulation"));
+        let Some((parts, place)) = parts.map(|line| (whole(&line.value), line.key.place)) else { return };
+        let batch = self.out.fixed.iter_mut().find(is("batch_size"));
+        let batch = batch.and_then(|line| Some((whole(&line.value)?, line)));
+        let note = |what: String| Problem::new(place, what);
+        match (batch, parts) {
+            (_, Some(1)) => {}
+            (Some((size, line)), Some(parts)) => {
+                let all = size.saturating_mul(parts);
+                line.value = Node::plain(&all.to_string(), line.value.place);
+                line.notes.push(note(format!("an optimizer step has {size} x {parts} = {all} examples")));
+            }
+            _ => self.note(
+                place,
+                "`batch_size` has all examples of an optimizer step here, which W&B's program multiplies by `grad_accumulation`: \
+                 compare only trials whose product is meant"
+                    .to_owned(),
+            ),
+        }
+    }
+
     /// Adds the notes about all parameters together.
     fn finish(&mut self, root: &Node) {
+        self.whole_batches();
         let names = |all: &[(String, Place)]| all.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
         for (list, why) in [
             (std::mem::take(&mut self.unknown), "set aside, because these are no keys here"),
