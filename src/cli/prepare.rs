@@ -142,7 +142,8 @@ fn known_of_others(
     if known.is_empty() {
         let names = search.config.from.join(", ");
         notify(&format!(
-            "warning: `search.from`: no trial of {names} has the data, the checkpoint and the fixed values of this sweep"
+            "warning: `search.from`: no trial of {names} has the data, the checkpoint, the metric and the fixed values of this \
+             sweep"
         ));
     }
     Ok(known)

@@ -206,7 +206,9 @@ fn next_file(file: Mapping, sweep: &Sweep, decisions: &[Decision]) -> Result<Str
     if let Some(search) = search.filter(|_| !drawn.is_empty()) {
         let mut search = serde_json::to_value(search).map_err(unwritable_json)?;
         if let Value::Object(settings) = &mut search {
-            settings.retain(|_, value| !value.is_null());
+            // Where the file gives a time alone, its trials are the most that any sweep may have.
+            let is_timed = sweep.search.as_ref().is_some_and(|search| search.budget.is_none());
+            settings.retain(|key, value| !(value.is_null() || is_timed && key == "trials"));
             settings.extend(trials.map(|trials| ("trials".to_owned(), trials.into())));
         }
         let _ = writeln!(text, "\nsearch: {}", flow(&search));

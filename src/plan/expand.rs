@@ -41,7 +41,7 @@ pub(super) fn grid(spec: &SweepSpec, facts: &Facts) -> Result<Plan, Problems> {
     expansion.product();
     expansion.include();
     let mut plan = expansion.finish()?;
-    plan.warnings.extend(idle::warnings(&spec.run.stop, &plan.trials, facts));
+    plan.warnings.extend(idle::warnings(&spec.run.stop, &plan.trials, plan.trials.len() as u64, facts));
     Ok(plan)
 }
 

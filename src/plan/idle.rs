@@ -5,8 +5,9 @@ use super::estimate::eval_interval;
 use crate::spec::StopAcross;
 use crate::trial::Trial;
 
-/// A warning for each rule that is on and can stop no trial.
-pub(super) fn warnings(across: &StopAcross, trials: &[Trial], facts: &Facts) -> Vec<String> {
+/// A warning for each rule that is on and can stop no trial. `all`: the number of trials in the end; a search has more than are
+/// known.
+pub(super) fn warnings(across: &StopAcross, trials: &[Trial], all: u64, facts: &Facts) -> Vec<String> {
     let is_on = |trial: &Trial| trial.config.stop.patience.is_some() || trial.config.stop.plateau.is_some();
     if across.median.is_none() && across.asha.is_none() && !trials.iter().any(is_on) {
         return Vec::new();
@@ -54,8 +55,8 @@ pub(super) fn warnings(across: &StopAcross, trials: &[Trial], facts: &Facts) -> 
             );
         }
     }
-    let others = trials.len().saturating_sub(1);
-    if let Some(rule) = across.median.as_ref().filter(|rule| rule.min_trials > others as u64) {
+    let others = all.saturating_sub(1);
+    if let Some(rule) = across.median.as_ref().filter(|rule| rule.min_trials > others) {
         warn(
             "median",
             format!("its `min_trials` is {}, but each trial has only {others} others; lower it", rule.min_trials),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::expand::{Column, Expansion};
-use super::{Facts, Plan, task};
+use super::{Facts, Plan, idle, task};
 use crate::event::{Event, KnownResult};
 use crate::search::{
     Draw, Lag, Observation, Point, Sampler, SearchHistory, SearchResult, SearchSettings, TrialResult, propose,
@@ -161,6 +161,8 @@ impl<'s> SearchPlan<'s> {
         plan.axes.iter_mut().filter(|axis| axis.drawn).for_each(|axis| axis.values.clear());
         plan.extend(&trials);
         plan.search = Some(self.history());
+        let all = self.budget().unwrap_or(u64::MAX);
+        plan.warnings.extend(idle::warnings(&self.spec.run.stop, &plan.trials, all, self.facts));
         Ok(plan)
     }
 

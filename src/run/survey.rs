@@ -215,6 +215,7 @@ fn run(
     let error = known.filter(|_| outcome.is_none()).and_then(error);
     let run = without_curves(trial.clone(), status, error, outcome);
     if run.outcome.is_some() && reading == Reading::Outcomes {
+        folder.check_curves()?;
         return Ok(run);
     }
     let mut run = with_curves(run, &folder)?;

@@ -153,6 +153,7 @@ pub(super) fn test_without_weights(spec: &SweepSpec) -> Option<Problem> {
 /// Where the sections `space` and `search` stand.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SearchPlaces {
+    pub arms: Option<Place>,
     pub space: Option<Place>,
     pub search: Option<Place>,
 }
@@ -166,7 +167,10 @@ pub(super) fn search(
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
     if let (None, Some(place)) = (places.space, places.search) {
-        let hint = "add one, such as `space: {lr: {log: [1e-6, 1e-3]}}`";
+        let hint = match places.arms {
+            Some(_) => "leave it out: each arm has a grid of its own, and does not go together with `space`",
+            None => "add one, such as `space: {lr: {log: [1e-6, 1e-3]}}`",
+        };
         problems.push(Problem::new(place, "`search` needs a `space` to draw from").hint(hint));
     }
     if places.space.is_none() {

@@ -82,6 +82,8 @@ search: {sampler: bayes, metric: loss, n_trials: 9, trials: unlimited, goal: min
 #[test]
 fn searches_that_cannot_be() {
     assert_snapshot!(mistakes("search: {trials: 9}"));
+    let arms = mistakes("arms: [{name: a, lr: [1e-5, 1e-4]}]\nsearch: {trials: 9}");
+    assert!(arms.contains("leave it out: each arm has a grid of its own"), "{arms}");
     // A key with a mistake in its range is also held against the rest of the file.
     let both = mistakes("lr: 1e-3\ngrid: {warmup: [0, 0.1]}\nspace: {lr: {log: [0, 1e-3]}, warmup: {uniform: [1, 0]}}");
     for what in ["`lr` is drawn and fixed", "`warmup` is drawn and on the grid"] {

@@ -479,7 +479,7 @@ impl Reader {
         self.errors.extend(arm_checks::conflicts(&self.arms, &self.factors));
         self.errors.extend(arm_checks::beside_search(self.arms_place, self.space_place));
         self.warnings.extend(arm_checks::one_rate(self.arms_place, &self.arms, &self.factors));
-        let places = check::SearchPlaces { space: self.space_place, search: self.search_place };
+        let places = check::SearchPlaces { arms: self.arms_place, space: self.space_place, search: self.search_place };
         self.errors.extend(check::search(places, (&self.drawn, &self.undrawable), &self.factors, &self.fixed));
         let trials_place = self.search_seen.iter().find(|(seen, _)| seen == "trials").map(|(_, place)| *place);
         if self.search.time.is_some() && trials_place.is_none() {

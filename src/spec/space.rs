@@ -146,7 +146,7 @@ impl DrawnSpace {
 
     /// Sets the coordinates of the item that gives a configuration its value of a key: the one that is shown. Otherwise, of
     /// the items whose settings the configuration has, the one that explains most of what differs from the fixed values. Where
-    /// the range of an item holds the value of another one, it is the item that draws less.
+    /// the range of an item holds the value of another one, it is the item that draws less, or from steps.
     fn find_item(
         &self,
         key: &DrawnKey,
@@ -157,7 +157,9 @@ impl DrawnSpace {
         let mut reader = Reader::default();
         let mut found: Option<(usize, Point)> = None;
         let mut items: Vec<(usize, &Item)> = key.items.iter().enumerate().collect();
-        items.sort_by_key(|(_, item)| item.drawn.len());
+        let is_continuum = |dimension: usize| self.space.dimensions[dimension].domain.size().is_none();
+        let continua = |item: &Item| item.drawn.iter().filter(|(_, dimension)| is_continuum(*dimension)).count();
+        items.sort_by_key(|(_, item)| (item.drawn.len(), continua(item)));
         for (index, item) in items {
             let mut filled = point.clone();
             filled[key.dimension] = Some(index as f64);

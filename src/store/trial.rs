@@ -108,6 +108,17 @@ impl TrialDir {
         Ok(None)
     }
 
+    /// Fails if something else than a file stands in the place of a curve.
+    pub fn check_curves(&self) -> Result<(), StoreError> {
+        for path in [self.metrics(), self.evals(), self.diagnostics()] {
+            match disk::open(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(StoreError::at(&path)(error)),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     #[must_use]
     pub fn has_outcome(&self) -> bool {
         self.outcome_file().exists()

@@ -226,6 +226,7 @@ fn what_was_drawn_is_known_again() {
         "augmentation: [{name: eda, alpha: {uniform: [0.1, 0.5], step: 0.1}}, {name: eda, alpha: 0.2}, eda]",
         "scheduler: [{name: polynomial, power: {int: [1, 5]}}, {name: polynomial, power: 2}, polynomial]",
         "loss: [{name: focal, gamma: {uniform: [1, 5], step: 1}}, {name: focal, gamma: 2}]",
+        "scheduler: [{name: cosine, cycles: {uniform: [0.5, 2]}}, {name: cosine, cycles: {uniform: [1, 3], step: 0.5}}]",
     ];
     let points = |found: &[Suggestion]| -> Vec<(TrialId, Point)> {
         found.iter().map(|found| (found.trials[0].id.clone(), found.point.clone())).collect()
@@ -264,6 +265,24 @@ fn what_was_drawn_is_known_again() {
 }
 
 /// The file as it was run, with all defaults, draws the same configurations.
+/// Of two values whose ranges overlap, the one with steps has what lies on its steps.
+#[test]
+fn both_of_two_overlapping_ranges_are_drawn_from() {
+    let spec = spec(
+        "steps: 100\nsearch: {sampler: random, trials: 20}\nspace: {scheduler: [{name: cosine, cycles: {uniform: [0.5, 2]}}, \
+         {name: cosine, cycles: {uniform: [1, 3], step: 0.5}}]}",
+    );
+    let drawn = SearchPlan::new(&spec, &facts(&spec), &[], []).unwrap().suggestions();
+    let on_steps = |cycles: f64| cycles >= 1.0 && (2.0 * cycles).fract() == 0.0;
+    for found in &drawn {
+        let [Some(entry), first, second] = found.point[..] else { panic!("{:?}", found.point) };
+        let cycles = if entry == 0.0 { first } else { second }.unwrap();
+        assert_eq!(on_steps(cycles), entry > 0.5, "{:?}", found.point);
+    }
+    let entries = |entry: f64| drawn.iter().filter(|found| found.point[0] == Some(entry)).count();
+    assert!(entries(0.0) > 2 && entries(1.0) > 2, "{drawn:?}");
+}
+
 #[test]
 fn a_written_search_reads_back() {
     let ids = |text: &str| {

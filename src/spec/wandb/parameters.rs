@@ -3,6 +3,7 @@
 use super::super::keys;
 use super::super::kind::{Kind, number, whole};
 use super::super::problem::{Place, Problem};
+use super::super::range::Range;
 use super::super::yaml::{Content, Node};
 use super::names::{self, Meaning};
 use super::translate::{Form, Translator, entry};
@@ -143,10 +144,13 @@ impl Translator<'_> {
         } else {
             [low, high]
         };
-        if name == "log_uniform" && from < to && number(&low) == number(&high) {
+        let drawn = [number(&low), number(&high)];
+        let is_possible = self.range_of(written).is_none_or(|range| drawn.iter().flatten().all(|x| range.contains(*x)));
+        if name == "log_uniform" && from < to && (drawn[0] == drawn[1] || !is_possible) {
+            let [low, high] = [low, high].map(|end| end.text().unwrap_or_default().to_owned());
+            let drawn = if low == high { format!("always be {low}") } else { format!("be from {low} to {high}") };
             let what = format!(
-                "`{written}` would always be {}: W&B takes the ends of `log_uniform` for exponents, here e^{from} and e^{to}",
-                low.text().unwrap_or_default()
+                "`{written}` would {drawn}: W&B takes the ends of `log_uniform` for exponents, here e^{from} and e^{to}"
             );
             self.error(distribution.unwrap_or(value), what, "did you mean `distribution: log_uniform_values`?");
             return None;
@@ -184,9 +188,18 @@ impl Translator<'_> {
 
     /// Whether a parameter names a key of whole numbers.
     fn is_whole(&self, written: &str) -> bool {
+        matches!(self.kind(written), Some(Kind::Whole { .. }))
+    }
+
+    /// The numbers that the key of a parameter takes.
+    fn range_of(&self, written: &str) -> Option<Range> {
+        self.kind(written).and_then(Kind::range)
+    }
+
+    fn kind(&self, written: &str) -> Option<&'static Kind> {
         match names::meaning(written, &self.options.keys) {
-            Meaning::Key(path) => matches!(keys::kind(&path), Some(Kind::Whole { .. })),
-            _ => false,
+            Meaning::Key(path) => keys::kind(&path),
+            _ => None,
         }
     }
 }

@@ -159,7 +159,7 @@ impl Translator<'_> {
                 let Some(band) = band else {
                     return self.note(
                         place,
-                        "`early_terminate` is left out: without `s` it has no band, and W&B stops nothing",
+                        "`early_terminate` is left out: it has no band from 1 on (`max_iter` / `eta` ^ `s`), and W&B stops nothing",
                     );
                 };
                 band

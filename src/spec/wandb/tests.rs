@@ -253,6 +253,24 @@ parameters:
 }
 
 #[test]
+fn exponents_that_a_key_cannot_have() {
+    let drawn = |name: &str| {
+        translated(
+            &format!("method: random\nparameters: {{{name}: {{distribution: log_uniform, min: 0.01, max: 0.5}}}}"),
+            &[],
+            &[],
+        )
+    };
+    let problem = drawn("dropout");
+    assert!(
+        problem.contains("`dropout` would be from 1.01 to 1.649: W&B takes the ends of `log_uniform` for exponents"),
+        "{problem}"
+    );
+    assert!(problem.contains("did you mean `distribution: log_uniform_values`?"), "{problem}");
+    assert!(drawn("max_grad_norm").contains("max_grad_norm: {log: [1.01, 1.649]}"));
+}
+
+#[test]
 fn steps_of_accumulated_batches() {
     let text = "
 method: random
