@@ -29,8 +29,7 @@ impl EvalHistory {
 /// that stop a trial, successive halving reports all. `is_wanted`: whether a trial belongs to this run.
 ///
 /// The median rule compares a trial with those before it in the plan, and waits until they have come as far and are judged
-/// themselves: which trials it stops does not depend on their speed. Successive halving does so by [`JudgingOrder`]. Ended trials are visited only when a running trial
-/// reaches an evaluation that counts: with many thousands of them that takes time.
+/// themselves: which trials it judges to stop does not depend on their speed. Successive halving does so by [`JudgingOrder`].
 #[must_use]
 pub fn judge_across(
     state: &SweepState,
