@@ -37,8 +37,9 @@ pub fn beyond(axis: &Axis, tried: &[f64], best: f64) -> Option<Beyond> {
         let value = rounded_text(value, 2).parse().unwrap_or(value);
         if is_whole { value.round().max(1.0) } else { value }
     };
+    let most = axis.greatest.unwrap_or(f64::INFINITY);
     let is_beyond = |value: &f64| if upper { *value > best && !(is_share && *value >= 1.0) } else { *value < best };
-    let mut values: Vec<f64> = FACTORS.into_iter().map(value).filter(is_beyond).collect();
+    let mut values: Vec<f64> = FACTORS.into_iter().map(value).map(|x| x.min(most)).filter(is_beyond).collect();
     values.sort_by(f64::total_cmp);
     values.dedup();
     (!values.is_empty()).then_some(Beyond { upper, values })
@@ -65,6 +66,8 @@ mod tests {
         assert_eq!(found("weight_decay", &[0.001, 0.01], 0.01), None, "one of two is always the best");
         assert_eq!(found("model.dropout", &[0.0, 0.1, 0.2], 0.2), Some((true, vec![0.6])), "a share");
         assert_eq!(found("model.dropout", &[0.1, 0.3, 0.5], 0.5), None);
+        let decay = Axis { greatest: Some(1.0), ..axis("optimizer.layer_decay", &["1"]) };
+        assert_eq!(beyond(&decay, &[0.8, 0.9, 1.0], 1.0), None, "nothing lies beyond one");
         assert_eq!(found("batch_size", &[4.0, 8.0, 16.0], 4.0), Some((false, vec![1.0])), "whole numbers");
     }
 }

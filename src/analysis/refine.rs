@@ -182,11 +182,12 @@ fn fixed(domain: &Domain, x: f64) -> Value {
 fn beyond_range(search: &Search<'_>, key: &str, index: usize, (low, high): (f64, f64)) -> Option<Decision> {
     let best = search.best().filter(|best| best.draw.point.is_none())?;
     let value = best.config.value(key)?.value.as_f64()?;
+    let name = &search.history.names[index];
     let domain = &search.history.space.dimensions[index].domain;
     let (least, greatest) = domain.ends();
     let (low, high) = match value {
-        value if value > greatest => (low, beyond_end(key, domain, (least, value), true).1),
-        value if value < least => (beyond_end(key, domain, (value, greatest), false).0, high),
+        value if value > greatest => (low, beyond_end(name, domain, (least, value), true).1),
+        value if value < least => (beyond_end(name, domain, (value, greatest), false).0, high),
         _ => return None,
     };
     let why = format!("the best, {}, was included from outside the range: widened", rounded_text(value, 3));
@@ -417,7 +418,7 @@ mod tests {
                 *best += margin;
             }
             sweep.runs.push(twin);
-            sweep.axes.push(Axis { key: "optimizer".into(), values, drawn: false });
+            sweep.axes.push(Axis { key: "optimizer".into(), values, drawn: false, greatest: None });
             described(&sweep).lines().find(|line| line.starts_with("optimizer")).unwrap().to_owned()
         };
         assert_eq!(refined(0.004), r#"optimizer: ["adamw","sgd"] # adamw, sgd are as good as the best"#);

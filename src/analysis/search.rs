@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::study::{Config, Study};
 use super::sweep::Sweep;
 use crate::search::{
-    Baseline, Domain, Draw, ImportanceInterval, Point, SearchHistory, importance, importance_intervals,
+    Baseline, DimensionName, Domain, Draw, ImportanceInterval, Point, SearchHistory, importance, importance_intervals,
 };
 use crate::trial::{DrawnBy, Key, Metric, Status, TrialId, number_text, rounded_text};
 
@@ -226,7 +226,7 @@ impl<'a> Search<'a> {
             let is_fine = domain.size().is_none_or(|size| size >= MANY_VALUES);
             let is_sure = if is_fine { 2 * near > leaders.len() } else { near == leaders.len() && near >= FEWEST_BEST };
             let is_edge = from_end(x) <= EDGE && is_sure;
-            let widened = beyond(&name.path, domain, (low, high), upper);
+            let widened = beyond(name, domain, (low, high), upper);
             let line = if name.values.is_empty() {
                 written(domain, widened)
             } else {
@@ -260,12 +260,13 @@ pub fn no_pairs(history: &SearchHistory) -> &'static str {
 
 /// A range, widened beyond one of its ends. Nothing lies beyond zero, nor below one for whole numbers. Shares, such as a
 /// dropout probability, stay below one.
-pub fn beyond(path: &str, domain: &Domain, (low, high): (f64, f64), upper: bool) -> (f64, f64) {
+pub fn beyond(name: &DimensionName, domain: &Domain, (low, high): (f64, f64), upper: bool) -> (f64, f64) {
     let is_whole = low >= 1.0 && low.fract() == 0.0 && high.fract() == 0.0 && domain.size().is_some();
-    let is_share = high < 1.0 && !Key::is_learning_rate(path);
+    let is_share = high < 1.0 && !Key::is_learning_rate(&name.path);
     let rounded = |x: f64| rounded_text(x, 2).parse().unwrap_or(x);
     if upper {
-        (low, rounded(if is_share { f64::midpoint(high, 1.0) } else { 3.0 * high }))
+        let most = name.greatest.unwrap_or(f64::INFINITY);
+        (low, rounded(if is_share { f64::midpoint(high, 1.0) } else { 3.0 * high }).min(most))
     } else {
         (if is_whole { (low / 2.0).floor().max(1.0) } else { rounded(low / 10.0) }, high)
     }
@@ -371,11 +372,18 @@ mod tests {
     #[test]
     fn a_range_is_widened_within_what_its_key_can_be() {
         let whole = Domain::Steps { low: 2.0, step: 1.0, count: 7 };
-        let widened = |path, domain: &Domain, upper| written(domain, beyond(path, domain, domain.ends(), upper));
+        let name = |path: &str| {
+            let greatest = (path == "optimizer.layer_decay").then_some(1.0);
+            DimensionName { path: path.into(), values: Vec::new(), greatest }
+        };
+        let widened =
+            |path: &str, domain: &Domain, upper| written(domain, beyond(&name(path), domain, domain.ends(), upper));
         assert_eq!(widened("epochs", &whole, false), "{int: [1, 8]}");
         assert_eq!(widened("epochs", &whole, true), "{int: [2, 24]}");
+        let decay = Domain::Uniform { low: 0.7, high: 1.0 };
+        assert_eq!(widened("optimizer.layer_decay", &decay, true), "{uniform: [0.7, 1]}", "nothing lies beyond one");
         let dropout = Domain::Steps { low: 0.0, step: 0.05, count: 13 };
         assert_eq!(widened("model.dropout", &dropout, true), "{uniform: [0, 0.8], step: 0.05}");
-        assert_eq!(beyond("warmup", &dropout, (0.0, 0.3), false), (0.0, 0.3), "nothing lies below zero");
+        assert_eq!(beyond(&name("warmup"), &dropout, (0.0, 0.3), false), (0.0, 0.3), "nothing lies below zero");
     }
 }

@@ -38,9 +38,10 @@ fn found(search: &Search<'_>) -> Option<String> {
     let number = best.draw.number;
     let since = || search.over().filter(|tried| tried.draw.number > number);
     let how = match best.draw.by {
-        DrawnBy::Include => "given by `include`".to_owned(),
-        DrawnBy::Random | DrawnBy::Sobol => "drawn at random".to_owned(),
-        DrawnBy::Tpe => "drawn by tpe".to_owned(),
+        DrawnBy::Include => "given by `include`",
+        DrawnBy::Random => "drawn at random",
+        DrawnBy::Sobol => "drawn by sobol",
+        DrawnBy::Tpe => "drawn by tpe",
     };
     let after = match (since().count(), search.time_share(since())) {
         (0, _) => "it is the last one so far".to_owned(),

@@ -17,7 +17,7 @@ pub(crate) fn axis(key: &str, values: &[&str]) -> Axis {
         value: text.parse::<f64>().map_or_else(|_| serde_yaml::from_str(text).unwrap(), Into::into),
         text: (*text).to_owned(),
     };
-    Axis { key: key.into(), values: values.iter().map(value).collect(), drawn: false }
+    Axis { key: key.into(), values: values.iter().map(value).collect(), drawn: false, greatest: None }
 }
 
 /// The product of `axes` with `steps` optimizer steps each, all finished.
@@ -66,7 +66,7 @@ pub(crate) fn arms() -> Sweep {
 pub(crate) fn search(name: &str, configurations: u64, steps: u64) -> Sweep {
     let key = |path: &str, values: &[&str], domain: Domain| {
         let values = values.iter().map(|text| (*text).to_owned()).collect();
-        (DimensionName { path: path.into(), values }, domain.into())
+        (DimensionName { path: path.into(), values, greatest: None }, domain.into())
     };
     let list = |count: u64| Domain::Steps { low: 0.0, step: 1.0, count };
     let (names, mut dimensions): (Vec<DimensionName>, Vec<SpaceKey>) = [
@@ -129,7 +129,7 @@ pub(crate) fn search(name: &str, configurations: u64, steps: u64) -> Sweep {
             }
         }
         found.sort_by(|a, b| a.value.as_f64().partial_cmp(&b.value.as_f64()).unwrap_or(std::cmp::Ordering::Equal));
-        Axis { key: name.path.clone(), values: found, drawn: true }
+        Axis { key: name.path.clone(), values: found, drawn: true, greatest: None }
     };
     sweep.axes = names.iter().filter(|name| name.path != "scheduler.cycles").map(axis_of).collect();
     sweep.search = Some(SearchHistory {

@@ -142,11 +142,9 @@ fn unwritable_json(error: serde_json::Error) -> Failure {
     Failure::input(format!("cannot write the sweep: {error}"))
 }
 
-/// Removes the keys that vary and those that say how to run.
+/// Removes the name and the keys that vary.
 pub(super) fn without_axes(mut file: Mapping) -> Mapping {
-    for section in
-        ["name", "grid", "zip", "arms", "space", "search", "include", "exclude", "seeds", Key::Seed.path(), "run"]
-    {
+    for section in ["name", "grid", "zip", "arms", "space", "search", "include", "exclude", "seeds", Key::Seed.path()] {
         file.remove(section);
     }
     file

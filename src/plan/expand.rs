@@ -11,8 +11,8 @@ use super::identity::Identities;
 use super::{AugmentationFound, Bf16Found, DataFound, Facts, ModelFound, check, idle, task};
 use crate::search::{Draw, Point, SearchHistory};
 use crate::spec::{
-    Arm, Choice, Entry, Exclusion, Factor, Place, Problem, Problems, Setting, SweepSpec, lookup, place_of, shown,
-    source_key,
+    Arm, Choice, Entry, Exclusion, Factor, Place, Problem, Problems, Setting, SweepSpec, greatest, lookup, place_of,
+    shown, source_key,
 };
 use crate::trial::{Augmentation, Axis, AxisValue, DrawnBy, Key, Trial, TrialConfig, TrialId};
 
@@ -472,7 +472,12 @@ impl<'s> Expansion<'s> {
             let mut keys = self.spec.search.iter().flat_map(|search| &search.drawn.keys);
             keys.any(|key| key.path == path)
         };
-        let axis = |column: Column| Axis { drawn: drawn(&column.path), key: column.path, values: column.values };
+        let axis = |column: Column| Axis {
+            drawn: drawn(&column.path),
+            greatest: greatest(&column.path),
+            key: column.path,
+            values: column.values,
+        };
         let mut axes: Vec<Axis> = self.columns.into_iter().map(axis).collect();
         if !self.spec.arms.is_empty() {
             for axis in &mut axes {

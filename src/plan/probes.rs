@@ -138,7 +138,7 @@ pub fn probe_plan(name: &str, mut trials: Vec<Trial>) -> Plan {
         match axes.iter_mut().find(|axis| axis.key == *key) {
             Some(axis) if axis.values.iter().any(|known| known.value == value.value) => {}
             Some(axis) => axis.values.push(value.clone()),
-            None => axes.push(Axis { key: key.clone(), values: vec![value.clone()], drawn: false }),
+            None => axes.push(Axis { key: key.clone(), values: vec![value.clone()], drawn: false, greatest: None }),
         }
     }
     // Kinds are sorted in their own order.

@@ -130,8 +130,9 @@ impl Bench {
                 Trial { values: vec![("model.from".into(), value(behaviour)), ("seed".into(), value("?"))], ..trial }
             })
             .collect();
-        let axes =
-            ["model.from", "seed"].map(|key| Axis { key: key.into(), values: Vec::new(), drawn: false }).to_vec();
+        let axes = ["model.from", "seed"]
+            .map(|key| Axis { key: key.into(), values: Vec::new(), drawn: false, greatest: None })
+            .to_vec();
         Self {
             results: Results::new(folder.path()).unwrap(),
             folder,

@@ -26,12 +26,14 @@ pub struct SearchHistory {
 }
 
 /// How the sweep file calls a dimension.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct DimensionName {
     /// Dotted. That of a key inside a value, such as `cycles` of a scheduler, is `scheduler.cycles`.
     pub path: String,
     /// The values of a list, whose indices are the coordinates. Empty for a range.
     pub values: Vec<String>,
+    /// The greatest number that the key can have, if there is one.
+    pub greatest: Option<f64>,
 }
 
 /// A configuration of a search.

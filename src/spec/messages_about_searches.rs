@@ -43,7 +43,10 @@ fn normal_distributions() {
 
 #[test]
 fn choices_inside_a_value() {
-    let text = "space: {scheduler: [linear, {name: cosine, cycles: {choice: [0.5, 1], weights: [1, 2]}}]}";
+    let text = "space:
+  scheduler: [linear, {name: cosine, cycles: {choice: [0.5, zero], weights: [1, 2, 3]}}]
+  augmentation: [none, {name: eda, alpha: [0.05, 0.1]}]
+  optimizer: [{name: adamw, eps: {choice: []}}, {name: adamw, betas: {choice: [[0.9, 0.99], 0.9]}}, {name: adamw, eps: {choice: [1e-6, 0.000001]}}]";
     assert_snapshot!(mistakes(text));
 }
 

@@ -48,6 +48,7 @@ mod yaml;
 
 pub use across::{Asha, AshaOrder, Median, StopAcross};
 pub(crate) use exclusion::Exclusion;
+pub(crate) use keys::greatest;
 pub(crate) use lookup::{lookup, settings};
 pub(crate) use problem::nearest;
 pub use problem::{Place, Problem, Problems};

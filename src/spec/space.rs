@@ -12,7 +12,7 @@ use super::kind::number;
 use super::lookup::lookup;
 use super::problem::nearest;
 use super::read::Reader;
-use super::sweep::{AxisKey, Choice, DrawnKey, DrawnSpace, Factor, Item, Setting, readable};
+use super::sweep::{AxisKey, Choice, DrawnEntry, DrawnKey, DrawnSpace, Factor, Item, Setting, readable};
 use super::yaml::{Content, Node};
 use crate::search::{Condition, DimensionName, Domain, Point, Space, SpaceKey};
 use crate::trial::rounded_text;
@@ -51,14 +51,13 @@ impl DrawnKey {
         }
         let item = self.items.get(coordinate as usize)?;
         let mut node = item.node.clone();
-        for &(entry, dimension) in &item.drawn {
-            let coordinate = point.get(dimension).copied().flatten()?;
-            let value = text(&space.dimensions[dimension].domain, coordinate);
-            if let Content::Map(entries) = &mut node.content
-                && let Some((_, inner)) = entries.get_mut(entry)
-            {
-                *inner = Node::plain(&value, inner.place);
-            }
+        for inner in &item.drawn {
+            let coordinate = point.get(inner.dimension).copied().flatten()?;
+            let value = match inner.values.as_slice() {
+                [] => Node::plain(&text(&space.dimensions[inner.dimension].domain, coordinate), node.place),
+                values => values.get(coordinate as usize)?.clone(),
+            };
+            set_entry(&mut node, inner.entry, value);
         }
         Some(node)
     }
@@ -76,7 +75,7 @@ impl DrawnKey {
         let mut reader = Reader::default();
         let label = |item: &Item| match item.drawn.as_slice() {
             [] => reader.choice(&self.path, &self.key, &item.node).map_or_else(String::new, |choice| choice.shown.text),
-            _ => readable(&serde_json::to_value(yaml(&item.fixed())).unwrap_or_default()),
+            _ => readable(&json(&item.fixed())),
         };
         let labels: Vec<String> = self.items.iter().map(label).collect();
         let is_alone = |label: &String| labels.iter().filter(|other| *other == label).count() == 1;
@@ -84,7 +83,7 @@ impl DrawnKey {
             if item.drawn.is_empty() || !label.is_empty() && is_alone(label) {
                 return label.clone();
             }
-            let drawn = item.drawn.iter().filter_map(|&(entry, _)| Some(self.inner_path(item, entry)?.1));
+            let drawn = item.drawn.iter().filter_map(|inner| Some(self.inner_path(item, inner.entry)?.1));
             std::iter::once(label.as_str()).filter(|label| !label.is_empty()).chain(drawn).collect::<Vec<_>>().join(" ")
         };
         self.items.iter().zip(&labels).map(with_drawn).collect()
@@ -104,7 +103,7 @@ impl Item {
     /// The entries of the map that have one value.
     fn fixed(&self) -> Node {
         let entries = self.node.map().unwrap_or_default().iter().enumerate();
-        let fixed = entries.filter(|(entry, _)| self.drawn.iter().all(|(drawn, _)| drawn != entry));
+        let fixed = entries.filter(|(entry, _)| self.drawn.iter().all(|inner| inner.entry != *entry));
         Node { place: self.node.place, content: Content::Map(fixed.map(|(_, entry)| entry.clone()).collect()) }
     }
 }
@@ -158,7 +157,7 @@ impl DrawnSpace {
         let mut found: Option<(usize, Point)> = None;
         let mut items: Vec<(usize, &Item)> = key.items.iter().enumerate().collect();
         let is_continuum = |dimension: usize| self.space.dimensions[dimension].domain.size().is_none();
-        let continua = |item: &Item| item.drawn.iter().filter(|(_, dimension)| is_continuum(*dimension)).count();
+        let continua = |item: &Item| item.drawn.iter().filter(|inner| is_continuum(inner.dimension)).count();
         items.sort_by_key(|(_, item)| (item.drawn.len(), continua(item)));
         for (index, item) in items {
             let mut filled = point.clone();
@@ -192,24 +191,29 @@ impl DrawnSpace {
         config: &Value,
         point: &mut Point,
     ) -> Option<()> {
-        for &(entry, dimension) in &item.drawn {
-            let (path, name) = key.inner_path(item, entry)?;
+        for inner in &item.drawn {
+            let (path, name) = key.inner_path(item, inner.entry)?;
             // What is shown leaves out parameters at their defaults.
             let value = shown.and_then(|shown| shown.get(name)).or_else(|| lookup(config, &path))?;
-            point[dimension] = Some(self.space.dimensions[dimension].domain.held(value.as_f64()?)?);
+            point[inner.dimension] = Some(match inner.values.as_slice() {
+                [] => self.space.dimensions[inner.dimension].domain.held(value.as_f64()?)?,
+                values => values.iter().position(|node| is_same(&json(node), value))? as f64,
+            });
         }
         Some(())
     }
 
     /// What each dimension is called.
     pub(crate) fn names(&self) -> Vec<DimensionName> {
-        let unnamed = || DimensionName { path: String::new(), values: Vec::new() };
-        let mut names: Vec<DimensionName> = self.space.dimensions.iter().map(|_| unnamed()).collect();
+        let named = |path: String, values| DimensionName { greatest: keys::greatest(&path), path, values };
+        let mut names = vec![DimensionName::default(); self.space.dimensions.len()];
         for key in &self.keys {
-            names[key.dimension] = DimensionName { path: key.path.clone(), values: key.labels() };
+            names[key.dimension] = named(key.path.clone(), key.labels());
             for item in &key.items {
-                for &(entry, dimension) in &item.drawn {
-                    names[dimension].path = key.inner_path(item, entry).map(|(path, _)| path).unwrap_or_default();
+                for inner in &item.drawn {
+                    let path = key.inner_path(item, inner.entry).map(|(path, _)| path).unwrap_or_default();
+                    let values = inner.values.iter().map(|node| readable(&json(node))).collect();
+                    names[inner.dimension] = named(path, values);
                 }
             }
         }
@@ -230,6 +234,41 @@ fn yaml(node: &Node) -> Yaml {
         Content::Map(entries) => {
             entries.iter().map(|(key, value)| (yaml(key), yaml(value))).collect::<Mapping>().into()
         }
+    }
+}
+
+fn json(node: &Node) -> Value {
+    serde_json::to_value(yaml(node)).unwrap_or_default()
+}
+
+/// Whether a value as written is one of a configuration, where all numbers may be floats.
+fn is_same(written: &Value, value: &Value) -> bool {
+    match (written, value) {
+        (Value::Number(written), Value::Number(value)) => written.as_f64() == value.as_f64(),
+        (Value::Array(written), Value::Array(values)) => {
+            written.len() == values.len() && written.iter().zip(values).all(|(written, value)| is_same(written, value))
+        }
+        _ => written == value,
+    }
+}
+
+/// Gives the entry at a place of a map another value.
+fn set_entry(node: &mut Node, entry: usize, value: Node) {
+    if let Content::Map(entries) = &mut node.content
+        && let Some((_, old)) = entries.get_mut(entry)
+    {
+        *old = value;
+    }
+}
+
+/// What a list of values is drawn from: rising numbers without weights have an order.
+fn domain_of(items: &[Node], weights: Option<Vec<f64>>) -> Domain {
+    let numbers: Vec<f64> = items.iter().filter_map(number).collect();
+    let is_ordered =
+        items.len() > 1 && numbers.len() == items.len() && numbers.windows(2).all(|pair| pair[0] < pair[1]);
+    match weights {
+        None if is_ordered => Domain::Steps { low: 0.0, step: 1.0, count: items.len() as u64 },
+        weights => Domain::Choice { weights: weights.unwrap_or_else(|| vec![1.0; items.len()]) },
     }
 }
 
@@ -300,20 +339,13 @@ impl Reader {
             self.drawn.space.dimensions.push(drawn_from);
         } else {
             let Some((items, weights)) = self.listed(path, value) else { return };
-            let numbers: Vec<f64> = items.iter().filter_map(number).collect();
-            let is_ordered = weights.is_none()
-                && items.len() > 1
-                && numbers.len() == items.len()
-                && numbers.windows(2).all(|pair| pair[0] < pair[1]);
-            let domain = match weights {
-                None if is_ordered => Domain::Steps { low: 0.0, step: 1.0, count: items.len() as u64 },
-                weights => Domain::Choice { weights: weights.unwrap_or_else(|| vec![1.0; items.len()]) },
-            };
-            self.drawn.space.dimensions.push(domain.into());
+            self.drawn.space.dimensions.push(domain_of(&items, weights).into());
             let mut written = Vec::new();
-            for (index, item) in items.iter().enumerate() {
-                let (item, ends) = self.item(path, item, Condition { dimension, choice: index });
+            for (index, node) in items.iter().enumerate() {
+                let (item, ends) = self.item(path, node, Condition { dimension, choice: index });
+                let before = self.errors.len();
                 let values: Vec<Choice> = ends.iter().filter_map(|end| self.choice(path, key, end)).collect();
+                self.say_how_to_draw(node, before);
                 written.extend(values.iter().filter(|_| item.drawn.is_empty()).cloned());
                 choices.extend(values);
                 drawn.items.push(item);
@@ -386,40 +418,58 @@ impl Reader {
     /// A value of a list, and the values that must be valid: itself, or with the ends of what is drawn inside it.
     fn item(&mut self, path: &str, node: &Node, condition: Condition) -> (Item, Vec<Node>) {
         let mut item = Item { node: node.clone(), drawn: Vec::new() };
-        let mut ends = vec![node.clone(), node.clone()];
+        let mut all_ends = Vec::new();
         let mut is_readable = true;
-        for (index, (key, value)) in node.map().unwrap_or_default().iter().enumerate() {
+        for (entry, (key, value)) in node.map().unwrap_or_default().iter().enumerate() {
             let Some(range) = value.map().filter(|entries| has_word(entries)) else { continue };
-            let inner = format!("{path}.{}", key.text().unwrap_or_default());
-            if names_a_choice(range) {
-                let hint = format!(
-                    "write an entry of `{path}` for each of its values; ranges such as {{uniform: [0.5, 2]}} can stand here"
-                );
-                self.error(value, format!("`{inner}` cannot be a choice inside a value of a list"), hint);
-                is_readable = false;
-                continue;
-            }
-            let Some((drawn_from, [low, high])) = self.range(&inner, None, value, range) else {
+            let path = format!("{path}.{}", key.text().unwrap_or_default());
+            let drawn = if names_a_choice(range) {
+                let listed = self.listed(&path, value).filter(|(values, _)| self.are_distinct(&path, values));
+                listed.map(|(values, weights)| (domain_of(&values, weights).into(), values.clone(), values))
+            } else {
+                let range = self.range(&path, None, value, range);
+                range.map(|(drawn_from, ends)| (drawn_from, ends.to_vec(), Vec::new()))
+            };
+            let Some((drawn_from, ends, values)) = drawn else {
                 is_readable = false;
                 continue;
             };
-            item.drawn.push((index, self.drawn.space.dimensions.len()));
+            item.drawn.push(DrawnEntry { entry, dimension: self.drawn.space.dimensions.len(), values });
             self.drawn.space.dimensions.push(SpaceKey { condition: Some(condition), ..drawn_from });
-            for (node, end) in ends.iter_mut().zip([low, high]) {
-                if let Content::Map(entries) = &mut node.content
-                    && let Some((_, value)) = entries.get_mut(index)
-                {
-                    *value = end;
-                }
-            }
+            all_ends.push((entry, ends));
         }
         // A range with a mistake has no ends, and as a map it would be a second mistake.
-        ends.truncate(match (is_readable, item.drawn.is_empty()) {
-            (false, _) => 0,
-            (true, true) => 1,
-            (true, false) => 2,
-        });
-        (item, ends)
+        let count = if is_readable { all_ends.iter().map(|(_, ends)| ends.len()).max().unwrap_or(1) } else { 0 };
+        let with_ends = |place: usize| {
+            let mut node = node.clone();
+            for (entry, ends) in &all_ends {
+                set_entry(&mut node, *entry, ends[place.min(ends.len() - 1)].clone());
+            }
+            node
+        };
+        (item, (0..count).map(with_ends).collect())
+    }
+
+    /// Reports values of a list that are there twice.
+    fn are_distinct(&mut self, path: &str, values: &[Node]) -> bool {
+        let written: Vec<Value> = values.iter().map(json).collect();
+        let twice = (0..written.len()).find(|&at| written[..at].iter().any(|earlier| is_same(earlier, &written[at])));
+        if let Some(at) = twice {
+            let what = format!("{} is a value of `{path}` twice", values[at].described());
+            self.error(&values[at], what, "remove one");
+        }
+        twice.is_none()
+    }
+
+    /// Says how an entry of a value is drawn, where a list stands for it and was an error since `before`.
+    fn say_how_to_draw(&mut self, item: &Node, before: usize) {
+        let lists =
+            || item.map().unwrap_or_default().iter().map(|(_, value)| value).filter(|value| value.list().is_some());
+        for problem in &mut self.errors[before..] {
+            if let Some(list) = lists().find(|list| list.place == problem.place()) {
+                *problem = problem.clone().hint(format!("to draw one of them write {{choice: {}}}", list.flow()));
+            }
+        }
     }
 
     /// A range such as `{log: [1e-6, 1e-3]}`, with its ends. `key`: None inside a value of a list.

@@ -81,8 +81,18 @@ pub(crate) struct DrawnKey {
 #[derive(Debug, Clone)]
 pub(super) struct Item {
     pub node: Node,
-    /// Entries of the map that are drawn, too: their place in the map, and their dimension.
-    pub drawn: Vec<(usize, usize)>,
+    /// Entries of the map that are drawn, too.
+    pub drawn: Vec<DrawnEntry>,
+}
+
+/// An entry of a map that is drawn.
+#[derive(Debug, Clone)]
+pub(super) struct DrawnEntry {
+    /// Its place in the map.
+    pub entry: usize,
+    pub dimension: usize,
+    /// The values of a list; empty for a range.
+    pub values: Vec<Node>,
 }
 
 /// One key given one value.

@@ -110,12 +110,32 @@ fn values_of_groups_have_names() {
         names("augmentation: [none, {name: eda, alpha: {uniform: [0.1, 0.2]}}]"),
         ["augmentation: none | eda", "augmentation.alpha: "]
     );
+    assert_eq!(
+        names("scheduler: [linear, {name: cosine, cycles: {choice: [0.5, 1]}}]"),
+        ["scheduler: linear | cosine", "scheduler.cycles: 0.5 | 1"]
+    );
     assert_eq!(names("optimizer: [adamw]"), ["optimizer.name: adamw"]);
     // A range beside a value of another key: nothing is there twice.
     assert_eq!(names("optimizer: [{eps: 1e-6}, {eps: {log: [1e-9, 1e-5]}, layer_decay: 0.9}]").len(), 2);
     let problems = parse("a.yaml", "a", "optimizer: adamw\nspace: {optimizer: [adamw, {name: adamw, eps: 1e-6}]}", &[]);
     assert!(problems.unwrap_err().to_string().contains("`optimizer.name` is drawn and fixed"));
     assert!(parse("a.yaml", "a", "optimizer.eps: 1e-7\nspace: {optimizer: [adamw, {eps: 1e-6}]}", &[]).is_ok());
+}
+
+/// Every configuration leads back to the point that it was drawn at.
+#[test]
+fn choices_inside_a_value_are_drawn() {
+    let space = "space: {optimizer: [{name: adamw, betas: {choice: [[0.9, 0.999], [0.9, 0.98]], weights: [1, 3]}, \
+                 layer_decay: {choice: [0.8, 0.9]}}, {name: adamw, layer_decay: 0.8}]}";
+    let drawn = spec(space).search.unwrap().drawn;
+    assert_eq!(drawn.space.size(), Some(5));
+    let base = serde_json::to_value(TrialConfig::default()).unwrap();
+    let points = [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0)].map(|(a, b)| vec![Some(0.0), Some(a), Some(b)]);
+    for point in points.into_iter().chain([vec![Some(1.0), None, None]]) {
+        let choices = drawn.choices(&point).unwrap();
+        let shown = |path: &str| choices.iter().find(|(key, _)| key == path).map(|(_, choice)| &choice.shown.value);
+        assert_eq!(drawn.point(shown, &base, &base), Some(point), "{choices:?}");
+    }
 }
 
 #[test]

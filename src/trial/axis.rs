@@ -13,6 +13,9 @@ pub struct Axis {
     /// Whether a search draws its values, so that they are no points of a grid.
     #[serde(default)]
     pub drawn: bool,
+    /// The greatest number that the key can have, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub greatest: Option<f64>,
 }
 
 /// A value on an axis, and how the user wrote it.

@@ -128,7 +128,7 @@ mod tests {
     fn labels(domain: Domain, values: &[&str]) -> String {
         let space = Space { dimensions: vec![domain.into()] };
         let values = values.iter().map(|text| (*text).to_owned()).collect();
-        let names = vec![DimensionName { path: "lr".into(), values }];
+        let names = vec![DimensionName { path: "lr".into(), values, greatest: None }];
         let axes = axes_of(space, names);
         let tick = |(at, text): &(f64, String)| format!("{text} {at:.2}");
         axes[0].ticks.iter().map(tick).collect::<Vec<_>>().join(", ")
@@ -151,7 +151,11 @@ mod tests {
     #[test]
     fn equal_values_lie_beside_each_other() {
         let space = Space { dimensions: vec![Domain::Choice { weights: vec![1.0; 2] }.into()] };
-        let names = vec![DimensionName { path: "augmentation".into(), values: vec!["none".into(), "eda".into()] }];
+        let names = vec![DimensionName {
+            path: "augmentation".into(),
+            values: vec!["none".into(), "eda".into()],
+            greatest: None,
+        }];
         let axis = axes_of(space, names).remove(0);
         let places: Vec<f64> = (0..20).filter_map(|index| axis.spread(&vec![Some(1.0)], index)).collect();
         assert!(

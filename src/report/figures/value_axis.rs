@@ -60,7 +60,7 @@ impl ValueAxis {
     /// Draws a configuration at `x`: a disc in the colour of its sampler, hollow if it was stopped, a triangle at the edge if
     /// it lies beyond the axis.
     pub fn mark(&self, scene: &mut Scene, frame: &Frame, tried: &Tried<'_>, x: f64, value: f64) {
-        let colour = colour(tried);
+        let colour = colour(tried.draw.by);
         if self.is_beyond(value) {
             let edge = self.worse_edge(frame);
             // The triangle points out of the frame.
@@ -90,8 +90,8 @@ impl ValueAxis {
 }
 
 /// The colour of a configuration, by how it was drawn.
-fn colour(tried: &Tried<'_>) -> Colour {
-    match tried.draw.by {
+fn colour(by: DrawnBy) -> Colour {
+    match by {
         DrawnBy::Include => palette::TEXT,
         DrawnBy::Random | DrawnBy::Sobol => palette::CONTEXT.alpha(0.55),
         DrawnBy::Tpe => palette::TRAIN.alpha(0.85),
@@ -112,13 +112,14 @@ pub fn outside_note(search: &Search<'_>) -> String {
 /// The legend of the marks that occur among the configurations that a figure `shows`.
 pub fn marks_legend(search: &Search<'_>, shows: impl Fn(&Tried<'_>) -> bool) -> Vec<(Mark, &'static str)> {
     let any = |fits: &dyn Fn(&Tried<'_>) -> bool| search.over().any(|tried| shows(tried) && fits(tried));
-    let by = |wanted: &[DrawnBy]| any(&|tried| wanted.contains(&tried.draw.by));
+    let by = |by: DrawnBy| any(&|tried| tried.draw.by == by);
     let ended = |end: End| any(&|tried| tried.end == end);
     let best = search.best().is_some_and(&shows);
     let entries = [
-        (by(&[DrawnBy::Random, DrawnBy::Sobol]), Mark::Disc(palette::CONTEXT.alpha(0.55)), "drawn at random"),
-        (by(&[DrawnBy::Tpe]), Mark::Disc(palette::TRAIN.alpha(0.85)), "drawn by tpe"),
-        (by(&[DrawnBy::Include]), Mark::Disc(palette::TEXT), "included"),
+        (by(DrawnBy::Random), Mark::Disc(colour(DrawnBy::Random)), "drawn at random"),
+        (by(DrawnBy::Sobol), Mark::Disc(colour(DrawnBy::Sobol)), "drawn by sobol"),
+        (by(DrawnBy::Tpe), Mark::Disc(colour(DrawnBy::Tpe)), "drawn by tpe"),
+        (by(DrawnBy::Include), Mark::Disc(colour(DrawnBy::Include)), "included"),
         (ended(End::Stopped), Mark::Ring(palette::CONTEXT), "stopped early"),
         (ended(End::Failed), Mark::Cross, "failed"),
         (best, Mark::Diamond(palette::EVAL), "the best"),

@@ -10,4 +10,5 @@ mod training;
 
 pub(super) use key::{METRIC, put, switch};
 pub(super) use model::{ARCHITECTURE, EXTRA};
+pub(crate) use table::greatest;
 pub(super) use table::{GROUPS, Group, Target, all, group, key, kind, owners, parameter, paths, variants};

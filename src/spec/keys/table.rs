@@ -119,6 +119,11 @@ pub(in crate::spec) fn kind(path: &str) -> Option<&'static Kind> {
     if let Kind::Optional(inner) = kind { Some(inner) } else { Some(kind) }
 }
 
+/// The greatest number that the key or parameter at `path` can have; None if there is none.
+pub(crate) fn greatest(path: &str) -> Option<f64> {
+    kind(path)?.greatest()
+}
+
 /// The schedules or augmentations that have the parameter at `path`; none if it is no parameter.
 pub(in crate::spec) fn owners(path: &str) -> Vec<&'static str> {
     let Some((owner, name)) = path.split_once('.') else { return Vec::new() };
