@@ -290,6 +290,10 @@ fn diversity(sweep: &Sweep, study: &Study, axis: &Axis) -> Option<String> {
 
 /// An axis whose values leave the curves equal to the last bit.
 pub(super) fn dead_axis(sweep: &Sweep, axis: &Axis) -> Option<String> {
+    // Drawn values make a pair by accident alone.
+    if axis.drawn {
+        return None;
+    }
     let losses = |run: &Run| run.metrics.iter().map(|row| row.train_loss.to_bits()).collect::<Vec<_>>();
     let mut pairs = 0;
     for group in matched(sweep, &axis.key) {
