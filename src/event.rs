@@ -29,12 +29,15 @@ pub enum Event {
         pid: u32,
         trials: Vec<TrialId>,
     },
-    /// A search begins with the results of other sweeps that `search.from` names. They stay as they are, so that later results of
-    /// those sweeps do not change its sequence. `space`: what is drawn, as text.
+    /// A search begins, or its file gives other configurations than before: those that are drawn from now on follow `rules`, a hash
+    /// of what decides them. The results of other sweeps that `search.from` names stay as they are, so that later results of those
+    /// sweeps do not change the sequence. `space`: what is drawn, as text.
     SearchOpened {
         from: Vec<String>,
         space: String,
         known: Vec<KnownResult>,
+        #[serde(default)]
+        rules: String,
     },
     /// A search has drawn its next configuration: a trial for each seed. `number` counts the configurations from 0.
     ConfigurationSuggested {
@@ -143,11 +146,18 @@ impl Event {
         })
     }
 
+    /// The records before the sweep file last changed what a search draws, and those since.
+    #[must_use]
+    pub fn since_search_opened(records: &[Record]) -> (&[Record], &[Record]) {
+        let opened = records.iter().rposition(|record| matches!(record.event, Self::SearchOpened { .. }));
+        records.split_at(opened.unwrap_or(0))
+    }
+
     /// The results of other sweeps that a search of this space knows, if an earlier run has recorded them.
     #[must_use]
     pub fn known<'r>(records: &'r [Record], from: &[String], space: &str) -> Option<&'r [KnownResult]> {
         let last = records.iter().rev().find_map(|record| match &record.event {
-            Self::SearchOpened { from, space, known } => Some((from, space, known)),
+            Self::SearchOpened { from, space, known, .. } => Some((from, space, known)),
             _ => None,
         });
         last.filter(|(named, drawn, _)| *named == from && *drawn == space).map(|(_, _, known)| known.as_slice())

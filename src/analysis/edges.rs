@@ -30,16 +30,18 @@ pub fn beyond(axis: &Axis, tried: &[f64], best: f64) -> Option<Beyond> {
         return None;
     }
     let is_whole = tried.iter().all(|number| *number >= 1.0 && number.fract() == 0.0);
-    // Values below one are shares (of steps, or a dropout probability) and stay below one.
-    let is_share = tried.iter().all(|number| *number < 1.0) && axis.key != LEARNING_RATE;
+    // Numbers above the greatest fraction are steps.
+    let most = axis.greatest.filter(|most| greatest <= *most).unwrap_or(f64::INFINITY);
     let value = |factor: f64| {
         let value = if upper { best * factor } else { best / factor };
         let value = rounded_text(value, 2).parse().unwrap_or(value);
         if is_whole { value.round().max(1.0) } else { value }
     };
-    let most = axis.greatest.unwrap_or(f64::INFINITY);
-    let is_beyond = |value: &f64| if upper { *value > best && !(is_share && *value >= 1.0) } else { *value < best };
-    let mut values: Vec<f64> = FACTORS.into_iter().map(value).map(|x| x.min(most)).filter(is_beyond).collect();
+    let is_beyond = |value: &f64| if upper { *value > best && *value <= most } else { *value < best };
+    let mut values: Vec<f64> = FACTORS.into_iter().map(value).filter(is_beyond).collect();
+    if upper && values.is_empty() && most > best && most.fract() == 0.0 {
+        values.push(most);
+    }
     values.sort_by(f64::total_cmp);
     values.dedup();
     (!values.is_empty()).then_some(Beyond { upper, values })
@@ -64,10 +66,17 @@ mod tests {
         assert_eq!(found("weight_decay", &[0.0, 0.01, 0.1], 0.0), None, "nothing lies below zero");
         assert_eq!(found("weight_decay", &[0.0, 0.001, 0.01], 0.01), Some((true, vec![0.03, 0.1])));
         assert_eq!(found("weight_decay", &[0.001, 0.01], 0.01), None, "one of two is always the best");
-        assert_eq!(found("model.dropout", &[0.0, 0.1, 0.2], 0.2), Some((true, vec![0.6])), "a share");
-        assert_eq!(found("model.dropout", &[0.1, 0.3, 0.5], 0.5), None);
-        let decay = Axis { greatest: Some(1.0), ..axis("optimizer.layer_decay", &["1"]) };
-        assert_eq!(beyond(&decay, &[0.8, 0.9, 1.0], 1.0), None, "nothing lies beyond one");
+        assert_eq!(found("weight_decay", &[0.1, 0.3, 0.5], 0.5), Some((true, vec![1.5, 5.0])), "it has no limit");
+        let below = |greatest: f64, tried: &[f64], best: f64| {
+            let axis = Axis { greatest: Some(greatest), ..axis("key", &["1"]) };
+            beyond(&axis, tried, best).map(|beyond| beyond.values)
+        };
+        assert_eq!(below(1.0, &[0.8, 0.9, 1.0], 1.0), None, "nothing lies beyond one");
+        assert_eq!(below(1.0, &[0.7, 0.8, 0.9], 0.9), Some(vec![1.0]));
+        let share = 1f64.next_down();
+        assert_eq!(below(share, &[0.0, 0.1, 0.2], 0.2), Some(vec![0.6]), "a share");
+        assert_eq!(below(share, &[0.1, 0.3, 0.5], 0.5), None);
+        assert_eq!(below(share, &[10.0, 20.0, 30.0], 30.0), Some(vec![90.0, 300.0]), "steps");
         assert_eq!(found("batch_size", &[4.0, 8.0, 16.0], 4.0), Some((false, vec![1.0])), "whole numbers");
     }
 }

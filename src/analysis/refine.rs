@@ -441,7 +441,7 @@ mod tests {
             let Choice::Vary(values) = decision.choice else { panic!("{decision:?}") };
             assert_eq!(Value::from(values).to_string(), expected);
         };
-        check(&["0.01", "0.03", "0.1"], 0.1, "[0.1,0.3]");
+        check(&["0.01", "0.03", "0.1"], 0.1, "[0.1,0.3,1.0]");
         check(&["0.01", "0.03", "0.1"], 0.01, "[0.001,0.0033,0.01]");
         check(&["0.01", "0.1"], 0.1, "[0.032,0.1]");
         check(&["0", "0.1"], 0.0, "[0.0,0.05]");

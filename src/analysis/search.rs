@@ -8,7 +8,7 @@ use super::sweep::Sweep;
 use crate::search::{
     Baseline, DimensionName, Domain, Draw, ImportanceInterval, Point, SearchHistory, importance, importance_intervals,
 };
-use crate::trial::{DrawnBy, Key, Metric, Status, TrialId, number_text, rounded_text};
+use crate::trial::{DrawnBy, Metric, Status, TrialId, number_text, rounded_text};
 
 /// The share of the configurations that counts as the best.
 pub const BEST_SHARE: f64 = 0.1;
@@ -258,15 +258,19 @@ pub fn no_pairs(history: &SearchHistory) -> &'static str {
     }
 }
 
-/// A range, widened beyond one of its ends. Nothing lies beyond zero, nor below one for whole numbers. Shares, such as a
-/// dropout probability, stay below one.
+/// A range, widened beyond one of its ends. Nothing lies beyond zero, nor below one for whole numbers, nor beyond what the key can
+/// have: a dropout probability stays below one.
 pub fn beyond(name: &DimensionName, domain: &Domain, (low, high): (f64, f64), upper: bool) -> (f64, f64) {
     let is_whole = low >= 1.0 && low.fract() == 0.0 && high.fract() == 0.0 && domain.size().is_some();
-    let is_share = high < 1.0 && !Key::is_learning_rate(&name.path);
+    // Numbers above the greatest fraction are steps.
+    let most = name.greatest.filter(|most| high <= *most).unwrap_or(f64::INFINITY);
     let rounded = |x: f64| rounded_text(x, 2).parse().unwrap_or(x);
     if upper {
-        let most = name.greatest.unwrap_or(f64::INFINITY);
-        (low, rounded(if is_share { f64::midpoint(high, 1.0) } else { 3.0 * high }).min(most))
+        // A share grows towards one.
+        let tripled = Some(rounded(3.0 * high)).filter(|_| most > 1.0);
+        let half = rounded(f64::midpoint(high, most.ceil()));
+        let half = if is_whole { half.floor() } else { half };
+        (low, tripled.into_iter().chain([half]).find(|x| (high..=most).contains(x)).unwrap_or(high))
     } else {
         (if is_whole { (low / 2.0).floor().max(1.0) } else { rounded(low / 10.0) }, high)
     }
@@ -372,14 +376,13 @@ mod tests {
     #[test]
     fn a_range_is_widened_within_what_its_key_can_be() {
         let whole = Domain::Steps { low: 2.0, step: 1.0, count: 7 };
-        let name = |path: &str| {
-            let greatest = (path == "optimizer.layer_decay").then_some(1.0);
-            DimensionName { path: path.into(), values: Vec::new(), greatest }
-        };
+        let name =
+            |path: &str| DimensionName { path: path.into(), values: Vec::new(), greatest: synthetic::greatest(path) };
         let widened =
             |path: &str, domain: &Domain, upper| written(domain, beyond(&name(path), domain, domain.ends(), upper));
         assert_eq!(widened("epochs", &whole, false), "{int: [1, 8]}");
         assert_eq!(widened("epochs", &whole, true), "{int: [2, 24]}");
+        assert_eq!(widened("weight_decay", &Domain::Uniform { low: 0.0, high: 0.3 }, true), "{uniform: [0, 0.9]}");
         let decay = Domain::Uniform { low: 0.7, high: 1.0 };
         assert_eq!(widened("optimizer.layer_decay", &decay, true), "{uniform: [0.7, 1]}", "nothing lies beyond one");
         let dropout = Domain::Steps { low: 0.0, step: 0.05, count: 13 };

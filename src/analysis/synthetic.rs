@@ -11,13 +11,22 @@ use crate::trial::{
     Status, Trial, TrialConfig, TrialId, number_text,
 };
 
+/// The greatest number of a key, as the table of keys has it.
+pub(crate) fn greatest(key: &str) -> Option<f64> {
+    match key {
+        "warmup" | "model.dropout" | "label_smoothing" => Some(1f64.next_down()),
+        "optimizer.layer_decay" => Some(1.0),
+        _ => None,
+    }
+}
+
 /// An axis of `values` as written in YAML.
 pub(crate) fn axis(key: &str, values: &[&str]) -> Axis {
     let value = |text: &&str| AxisValue {
         value: text.parse::<f64>().map_or_else(|_| serde_yaml::from_str(text).unwrap(), Into::into),
         text: (*text).to_owned(),
     };
-    Axis { key: key.into(), values: values.iter().map(value).collect(), drawn: false, greatest: None }
+    Axis { key: key.into(), values: values.iter().map(value).collect(), drawn: false, greatest: greatest(key) }
 }
 
 /// The product of `axes` with `steps` optimizer steps each, all finished.
@@ -66,7 +75,7 @@ pub(crate) fn arms() -> Sweep {
 pub(crate) fn search(name: &str, configurations: u64, steps: u64) -> Sweep {
     let key = |path: &str, values: &[&str], domain: Domain| {
         let values = values.iter().map(|text| (*text).to_owned()).collect();
-        (DimensionName { path: path.into(), values, greatest: None }, domain.into())
+        (DimensionName { path: path.into(), values, greatest: greatest(path) }, domain.into())
     };
     let list = |count: u64| Domain::Steps { low: 0.0, step: 1.0, count };
     let (names, mut dimensions): (Vec<DimensionName>, Vec<SpaceKey>) = [
@@ -129,7 +138,7 @@ pub(crate) fn search(name: &str, configurations: u64, steps: u64) -> Sweep {
             }
         }
         found.sort_by(|a, b| a.value.as_f64().partial_cmp(&b.value.as_f64()).unwrap_or(std::cmp::Ordering::Equal));
-        Axis { key: name.path.clone(), values: found, drawn: true, greatest: None }
+        Axis { key: name.path.clone(), values: found, drawn: true, greatest: name.greatest }
     };
     sweep.axes = names.iter().filter(|name| name.path != "scheduler.cycles").map(axis_of).collect();
     sweep.search = Some(SearchHistory {

@@ -71,6 +71,19 @@ impl Origin {
         absolute(&file.path) == self.file && self.text == file.text && (set.is_empty() || self.set == set)
     }
 
+    /// The warning if another metric makes all trials of `new` others than those of the last run.
+    pub(crate) fn changed_metric(&self, new: &Plan, dir: &RunDir) -> Option<String> {
+        let old = self.plan(dir)?;
+        let of = |plan: &Plan| plan.trials.first().map(|trial| trial.config.metric);
+        let (before, now) = of(&old).zip(of(new)).filter(|(before, now)| before != now)?;
+        Some(format!(
+            "warning: `metric` was {} in the last run, and is {} now. It chooses the checkpoint that is kept, so that all trials are \
+             trained again. The earlier ones stay in the results folder and leave the report",
+            before.name(),
+            now.name()
+        ))
+    }
+
     /// The warning if trials of `new` differ from those of the last run only in their length. None of them continues an earlier
     /// one, because a schedule depends on the length.
     pub(crate) fn changed_length(&self, new: &Plan, dir: &RunDir) -> Option<String> {

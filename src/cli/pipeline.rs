@@ -197,7 +197,8 @@ fn announce(prepared: &Prepared, estimate: &CostEstimate<'_>, is_fresh: bool) {
         let last = Origin::read(&prepared.dir);
         let clash = last.as_ref().and_then(|last| last.clash(&prepared.origin, &prepared.dir));
         let length = last.as_ref().and_then(|last| last.changed_length(&prepared.plan, &prepared.dir));
-        for warning in clash.into_iter().chain(length) {
+        let metric = last.as_ref().and_then(|last| last.changed_metric(&prepared.plan, &prepared.dir));
+        for warning in clash.into_iter().chain(length).chain(metric) {
             notify(&warning);
         }
     }

@@ -123,7 +123,9 @@ fn verify(arguments: &SweepArguments) -> Result<ExitCode, Failure> {
     let plan = expand_after(&spec, origin.facts(), known, Event::suggested(&records))?;
     let state = SweepState::fold(&plan, &records);
     let at = search.at();
-    let differences = search.differences(Event::suggested(&records), |id| trial_result(&state, id, at, false));
+    let (before, since) = Event::since_search_opened(&records);
+    let (earlier, drawn) = (Event::suggested(before), Event::suggested(since));
+    let (all, differences) = search.differences(earlier, drawn, |id| trial_result(&state, id, at, false));
     let ids = |trials: &[TrialId]| trials.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let mut text = String::new();
     for Difference { number, recorded, expected } in &differences {
@@ -134,16 +136,20 @@ fn verify(arguments: &SweepArguments) -> Result<ExitCode, Failure> {
             ids(recorded)
         );
     }
-    let all = Event::suggested(&records).count();
     if differences.is_empty() {
         let _ = writeln!(text, "{name}: all {all} drawn configurations are those that the file gives");
     } else {
         let different = differences.len();
         let _ = writeln!(
             text,
-            "{name}: {different} of {all} drawn configurations differ. The file or a result has changed since \
-             (an edited file, --retry-failed, --continue), or a machine of another kind has computed them"
+            "{name}: {different} of {all} drawn configurations differ. A result has changed since (--retry-failed, --continue), \
+             or a machine of another kind has computed them"
         );
+    }
+    let unchecked = Event::suggested(before).count();
+    if unchecked > 0 {
+        let configurations = count(unchecked, "earlier configuration");
+        let _ = writeln!(text, "{configurations} followed another version of the sweep file, and cannot be checked");
     }
     print(text)?;
     Ok(if differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -209,18 +215,21 @@ fn trials(sweep: &Sweep, devices: &[Option<Device>]) -> String {
     let statuses: Vec<Status> = sweep.runs.iter().map(|run| run.status).collect();
     let summary = counts(&sweep.name, &statuses, sweep.undrawn());
     let [name, all, finished, running, failed, left] = &summary[..] else { return table(&lines) };
+    let is_timed = sweep.search.as_ref().is_some_and(|search| search.undrawn().is_none());
+    let left = if is_timed { "`search.time` decides how many are left".to_owned() } else { format!("{left} left") };
     let trials = match &sweep.search {
         Some(search) => {
             let over = statuses.iter().filter(|status| status.is_over() || **status == Status::Failed).count();
             let why = search.ended.as_ref().map_or_else(String::new, |why| format!(", the search has ended: {why}"));
-            format!("{over}/{all} trials{}{why}", best(sweep, search))
+            let of = if is_timed { String::new() } else { format!("/{all}") };
+            format!("{over}{of} trials{}{why}", best(sweep, search))
         }
         None => count(statuses.len(), "trial"),
     };
     let note = |run: &Run| Some(format!("{}: {}\n", run.trial.id, run.memory_note()?));
     let notes: String = sweep.runs.iter().filter_map(note).collect();
     format!(
-        "{}\n{name}: {trials}, {finished} finished, {running} running, {failed} failed, {left} left\n{notes}",
+        "{}\n{name}: {trials}, {finished} finished, {running} running, {failed} failed, {left}\n{notes}",
         table(&lines)
     )
 }

@@ -233,7 +233,10 @@ impl<'s> SearchPlan<'s> {
         for arm in (0..arms).map(|arm| (first + arm) % arms) {
             let before = self.expansion.trials.len();
             match self.add(arm, &point) {
-                Some(added) if added == ids => return self.push(arm, by, Some(point), before),
+                // The seeds may have changed since.
+                Some(added) if added.iter().any(|id| ids.contains(id)) => {
+                    return self.push(arm, by, Some(point), before);
+                }
                 Some(_) => self.expansion.remove_from(before),
                 None => {}
             }
@@ -288,17 +291,28 @@ impl<'s> SearchPlan<'s> {
         self.expansion.remove_from(kept);
     }
 
-    /// Compares what earlier runs have drawn with what the sweep file gives now, each after those recorded before it.
+    /// Compares what was drawn with what the sweep file gives, each after those recorded before it, and counts what was compared.
+    /// What was drawn `earlier`, by another file, is not.
     pub fn differences<'d>(
         &mut self,
+        earlier: impl IntoIterator<Item = (u64, DrawnBy, &'d [Trial])>,
         suggested: impl IntoIterator<Item = (u64, DrawnBy, &'d [Trial])>,
         result: impl Fn(&TrialId) -> TrialResult,
-    ) -> Vec<Difference> {
+    ) -> (usize, Vec<Difference>) {
         self.truncate(self.included);
-        let mut differences = Vec::new();
-        for (number, by, trials) in suggested {
+        for (_, by, trials) in earlier {
+            self.recall(by, trials);
+        }
+        let (mut compared, mut differences) = (0, Vec::new());
+        for (_, by, trials) in suggested {
             let recorded: Vec<TrialId> = trials.iter().map(|trial| trial.id.clone()).collect();
+            // An earlier configuration is recorded again when it gets more seeds.
+            if recorded.iter().all(|id| self.expansion.holds(id)) {
+                continue;
+            }
+            compared += 1;
             let before = self.configurations.len();
+            let number = before as u64;
             let expected = match self.next(&result) {
                 SearchStep::Suggest(suggestion) => {
                     Some(suggestion.trials.iter().map(|trial| trial.id.clone()).collect())
@@ -311,7 +325,7 @@ impl<'s> SearchPlan<'s> {
                 differences.push(Difference { number, recorded, expected });
             }
         }
-        differences
+        (compared, differences)
     }
 
     /// Number of configurations so far, which is the number of the next one.
@@ -352,18 +366,9 @@ impl<'s> SearchPlan<'s> {
             return SearchStep::Complete;
         }
         let number = self.configurations.len() as u64;
-        let lag = self.lag();
-        let of = |known: &Configuration| {
-            let trials = known.trials.iter().zip(&known.steps).map(|(trial, steps)| result(trial).judged(*steps));
-            TrialResult::of_seeds(&trials.collect::<Vec<_>>())
-        };
-        let shown = self.configurations.iter().zip(0..).map(|(known, earlier)| {
-            // What is too near to be seen is not looked up.
-            let is_seen = number - earlier >= lag.ahead;
-            if is_seen { lag.shown(earlier, number, of(known)) } else { Some(SearchResult::Running) }
-        });
-        let Some(results) = shown.collect::<Option<Vec<SearchResult>>>() else { return SearchStep::Wait };
-        if let Some(why) = self.has_ended(&results[..lag.ended_before(number) as usize]) {
+        let Some(results) = self.shown(number, result) else { return SearchStep::Wait };
+        let ended = results.get(..self.lag().ended_before(number) as usize).unwrap_or_default();
+        if let Some(why) = self.has_ended(ended) {
             return SearchStep::Ended(why);
         }
         while self.next_arm().is_some() {
@@ -375,6 +380,24 @@ impl<'s> SearchPlan<'s> {
             Some(_) => "every configuration of the space that can be trained is there",
             None => "every configuration of the space is there",
         })
+    }
+
+    /// What the next configuration sees of those before it: nothing where it depends on no result. None if it waits.
+    fn shown(&self, number: u64, result: impl Fn(&TrialId) -> TrialResult) -> Option<Vec<SearchResult>> {
+        if !self.needs_results() {
+            return Some(Vec::new());
+        }
+        let lag = self.lag();
+        let of = |known: &Configuration| {
+            let trials = known.trials.iter().zip(&known.steps).map(|(trial, steps)| result(trial).judged(*steps));
+            TrialResult::of_seeds(&trials.collect::<Vec<_>>())
+        };
+        let shown = self.configurations.iter().zip(0..).map(|(known, earlier)| {
+            // What is too near to be seen is not looked up.
+            let is_seen = number - earlier >= lag.ahead;
+            if is_seen { lag.shown(earlier, number, of(known)) } else { Some(SearchResult::Running) }
+        });
+        shown.collect()
     }
 
     /// What the next configuration of a point of the grid knows of those before it. `results`: of the first configurations; the
@@ -415,11 +438,12 @@ impl<'s> SearchPlan<'s> {
         usize::try_from(self.search.config.ahead).unwrap_or(usize::MAX).saturating_mul(self.repetitions().len().max(1))
     }
 
-    /// What other sweeps have measured, for the journal.
+    /// What decides the configurations from now on, for the journal.
     #[must_use]
-    pub fn opened(&self) -> Option<Event> {
+    pub fn opened(&self) -> Event {
         let (from, space) = (self.search.config.from.clone(), self.spec.space_text());
-        (!from.is_empty()).then(|| Event::SearchOpened { from, space, known: self.known.clone() })
+        let hash = blake3::hash(self.spec.drawing_rules().as_bytes());
+        Event::SearchOpened { from, space, known: self.known.clone(), rules: hash.to_hex()[..12].to_owned() }
     }
 
     /// Rungs count if early stopping compares trials in the order of the plan.

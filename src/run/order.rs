@@ -80,8 +80,8 @@ pub trait TrialSource: fmt::Debug {
     fn suggestions(&self) -> Vec<Suggestion>;
     /// Forgets what earlier runs have drawn.
     fn forget(&self);
-    /// What the search knows of other sweeps, for the journal.
-    fn opened(&self) -> Option<Event>;
+    /// What decides its configurations, for the journal.
+    fn opened(&self) -> Event;
     /// Whether all trials are drawn.
     fn is_complete(&self) -> bool;
     /// No trial starts after this time.
@@ -108,7 +108,7 @@ impl TrialSource for RefCell<SearchPlan<'_>> {
         self.borrow_mut().forget();
     }
 
-    fn opened(&self) -> Option<Event> {
+    fn opened(&self) -> Event {
         self.borrow().opened()
     }
 

@@ -199,8 +199,9 @@ impl<'a, E: Engine> Parent<'a, E> {
     fn record_search(&mut self, records: &[Record]) -> Result<(), StoreError> {
         let Some(search) = self.order.search else { return Ok(()) };
         let last = records.iter().rfind(|record| matches!(record.event, Event::SearchOpened { .. }));
-        if let Some(event) = search.opened().filter(|event| last.is_none_or(|last| last.event != *event)) {
-            self.record(event)?;
+        let opened = search.opened();
+        if last.is_none_or(|last| last.event != opened) {
+            self.record(opened)?;
         }
         let recorded: HashSet<&TrialId> =
             Event::suggested(records).flat_map(|(_, _, trials)| trials).map(|trial| &trial.id).collect();

@@ -32,7 +32,7 @@ pub struct DimensionName {
     pub path: String,
     /// The values of a list, whose indices are the coordinates. Empty for a range.
     pub values: Vec<String>,
-    /// The greatest number that the key can have, if there is one.
+    /// The greatest number that the key can have, or the greatest fraction; None if there is none.
     pub greatest: Option<f64>,
 }
 

@@ -152,11 +152,11 @@ impl Reader {
         let mut entries = Vec::new();
         for item in items {
             let Some(values) = item.map().filter(|map| !map.is_empty()) else {
-                self.error(
-                    item,
-                    format!("an entry of `{section}` cannot be {}", item.described()),
-                    "expected a map, such as {lr: 3e-4}",
-                );
+                let is_empty = item.map().is_some();
+                let what = if is_empty { "an empty map".to_owned() } else { item.described() };
+                let hint =
+                    if is_empty { "expected a key, such as {lr: 3e-4}" } else { "expected a map, such as {lr: 3e-4}" };
+                self.error(item, format!("an entry of `{section}` cannot be {what}"), hint);
                 continue;
             };
             let mut entry = Entry { place: item.place, values: Vec::new() };

@@ -9,7 +9,7 @@ use super::problem::{Place, Problem};
 use super::search::SamplerName;
 use super::sweep::{AxisKey, Choice, DrawnSpace, Entry, Factor, Setting, SweepSpec, place_of};
 use super::yaml::Node;
-use crate::trial::{AxisValue, Keep, Key, TrialConfig};
+use crate::trial::{AxisValue, Keep, Key, TrialConfig, number_text};
 
 /// The mistakes of axes such as `scheduler.cycles`: they must fit every schedule that they are combined with. Also those of
 /// `include`, whose entries must fit the fixed values.
@@ -218,6 +218,21 @@ pub(super) fn too_few_trials(spec: &SweepSpec, place: Place) -> Option<Problem> 
     (trials < each).then(|| Problem::new(place, what).hint(format!("raise `trials` to {each} or more")))
 }
 
+/// Reports a value of the metric that no model reaches.
+pub(super) fn goal(spec: &SweepSpec, place: Place) -> Option<Problem> {
+    let until = spec.search.as_ref()?.config.until?;
+    let metric = spec.base.metric;
+    let (ideal, side) = (metric.ideal(), if metric.is_cost() { "below" } else { "above" });
+    let what = format!("`search.until` is {}, and {} is never {side} {ideal}", number_text(until), metric.title());
+    let share = until / 100.0;
+    let hint = if !metric.is_cost() && share <= ideal {
+        format!("write {} for {} %", number_text(share), number_text(until))
+    } else {
+        "choose a value that a model can reach".to_owned()
+    };
+    (metric.cost(until) < metric.cost(ideal)).then(|| Problem::new(place, what).hint(hint))
+}
+
 /// Warnings where trials of the budget, or points of the grid, are left out.
 pub(super) fn uneven_trials(spec: &SweepSpec, place: Place) -> Vec<Problem> {
     let Some(search) = &spec.search else { return Vec::new() };
@@ -231,9 +246,12 @@ pub(super) fn uneven_trials(spec: &SweepSpec, place: Place) -> Vec<Problem> {
     let repeated = [spec.seeds, spec.folds];
     let grid = spec.factors.iter().enumerate().filter(|(index, _)| !repeated.contains(&Some(*index)));
     let points: u64 = grid.map(|(_, factor)| factor.len() as u64).product();
-    if trials / each < points {
-        let what = format!("points of the grid without a trial: {} of {points}", points - trials / each);
-        let hint = format!("each point has a search of its own; {} trials give each at least one", points * each);
+    let included = spec.include.len() as u64;
+    let drawn = (trials / each).saturating_sub(included);
+    if drawn < points {
+        let what = format!("points of the grid for which nothing is drawn: {} of {points}", points - drawn);
+        let least = (points + included) * each;
+        let hint = format!("each point has a search of its own; `trials: {least}` draws for each of them");
         warnings.push(Problem::new(place, what).hint(hint));
     }
     warnings

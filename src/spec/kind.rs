@@ -228,20 +228,27 @@ impl Kind {
         )
     }
 
-    /// The greatest number that the key can have; None if there is none, or no greatest one.
+    /// The greatest number that the key can have, of a key that takes fractions or steps the greatest fraction. None if there is
+    /// none.
     pub(super) fn greatest(&self) -> Option<f64> {
         match self {
-            Self::Number { range, .. } | Self::FractionOrSteps { range, .. } => range.largest(),
+            Self::Number { range, .. } => range.greatest(),
+            Self::FractionOrSteps { .. } => Some(1f64.next_down()),
             Self::Steps { .. } => STEPS.largest(),
             Self::Whole { to, .. } => Some(*to as f64),
             _ => None,
         }
     }
 
-    /// The greatest value that the key can have, if the number at `node` exceeds it.
+    /// The largest value that the key allows, if the number at `node` exceeds it.
     fn exceeded(&self, node: &Node) -> Option<f64> {
         let x = number(node)?;
-        let limit = self.greatest().filter(|_| !matches!(self, Self::Whole { .. }) || x.fract() == 0.0)?;
+        let limit = match self {
+            Self::Number { range, .. } | Self::FractionOrSteps { range, .. } => range.largest()?,
+            Self::Steps { .. } => STEPS.largest()?,
+            Self::Whole { to, .. } if x.fract() == 0.0 => *to as f64,
+            _ => return None,
+        };
         ((f64::from(MOST_EPOCHS)..WHOLE_LIMIT).contains(&limit) && x > limit).then_some(limit)
     }
 

@@ -561,9 +561,9 @@ exclude: [{}, 5, {lr: x}, {seeds: 1}]
       1 | include: {lr: 1}
         |          ^^^^^^^ expected a list of maps, such as [{lr: 3e-4, warmup: 0}]
 
-    a.yaml:2:11: an entry of `exclude` cannot be a map
+    a.yaml:2:11: an entry of `exclude` cannot be an empty map
       2 | exclude: [{}, 5, {lr: x}, {seeds: 1}]
-        |           ^^ expected a map, such as {lr: 3e-4}
+        |           ^^ expected a key, such as {lr: 3e-4}
 
     a.yaml:2:15: an entry of `exclude` cannot be `5`
       2 | exclude: [{}, 5, {lr: x}, {seeds: 1}]

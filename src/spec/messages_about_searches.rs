@@ -50,6 +50,22 @@ fn choices_inside_a_value() {
     assert_snapshot!(mistakes(text));
 }
 
+#[test]
+fn goals_that_no_model_reaches() {
+    let with = |metric: &str, until: &str| {
+        let text = format!("metric: {metric}\nspace: {{lr: {{log: [1e-5, 1e-3]}}}}\nsearch: {{until: {until}}}");
+        parse("a.yaml", "a", &text, &[])
+            .err()
+            .map(|problems| problems.iter().map(|one| one.what().to_owned()).collect::<String>())
+    };
+    let what = with("accuracy", "55").unwrap();
+    assert_eq!(what, "`search.until` is 55, and accuracy is never above 1");
+    assert_eq!(with("eval_loss", "-1").unwrap(), "`search.until` is -1, and eval loss is never below 0");
+    for (metric, until) in [("accuracy", "0.55"), ("mcc", "-0.2"), ("eval_loss", "0.4"), ("eval_loss", "0")] {
+        assert_eq!(with(metric, until), None, "{metric} {until}");
+    }
+}
+
 /// The ends are valid, and what lies between them is not.
 #[test]
 fn values_between_the_ends() {

@@ -67,6 +67,15 @@ impl Range {
         if let End::Included(high) = self.high { Some(high) } else { None }
     }
 
+    /// The greatest number inside, if there is one: the last one before an end that is left out.
+    pub fn greatest(self) -> Option<f64> {
+        match self.high {
+            End::None => None,
+            End::Included(high) => Some(high),
+            End::Excluded(high) => Some(high.next_down()),
+        }
+    }
+
     /// `from 0 to below 1`; `above 0, at most 1`.
     pub fn text(self) -> String {
         let low = match self.low {

@@ -481,12 +481,12 @@ impl Reader {
         self.warnings.extend(arm_checks::one_rate(self.arms_place, &self.arms, &self.factors));
         let places = check::SearchPlaces { arms: self.arms_place, space: self.space_place, search: self.search_place };
         self.errors.extend(check::search(places, (&self.drawn, &self.undrawable), &self.factors, &self.fixed));
-        let trials_place = self.search_seen.iter().find(|(seen, _)| seen == "trials").map(|(_, place)| *place);
+        let seen = |key: &str| self.search_seen.iter().find(|(seen, _)| seen == key).map(|(_, place)| *place);
+        let (trials_place, until_place) = (seen("trials"), seen("until"));
+        let from_place = seen("from").unwrap_or(Place::NOWHERE);
         if self.search.time.is_some() && trials_place.is_none() {
             self.search.trials = self.run.max_trials as u64;
         }
-        let from_place =
-            self.search_seen.iter().find(|(seen, _)| seen == "from").map_or(Place::NOWHERE, |(_, place)| *place);
         let search = self.space_place.map(|_| SearchSpec { config: self.search, from_place, drawn: self.drawn });
         let (name, name_place) = self.name.take().unwrap_or_else(|| (stem.to_owned(), Place::NOWHERE));
         if !is_folder_name(&name) {
@@ -530,6 +530,7 @@ impl Reader {
         let search_place = self.search_place.or(self.space_place);
         let trials_place = trials_place.or(search_place).unwrap_or(Place::NOWHERE);
         self.errors.extend(check::too_few_trials(&spec, trials_place));
+        self.errors.extend(check::goal(&spec, until_place.unwrap_or(trials_place)));
         self.warnings.extend(check::uneven_trials(&spec, trials_place));
         self.warnings.extend(check::never_learns(&spec, search_place));
         spec.warnings = self.warnings;

@@ -410,9 +410,8 @@ impl Reader {
         if !fits {
             let what = format!("the weights of `{path}` do not fit its values");
             self.error(weights, what, format!("expected {} numbers from 0, not all 0", items.len()));
-            return None;
         }
-        Some((items.to_vec(), Some(numbers)))
+        Some((items.to_vec(), fits.then_some(numbers)))
     }
 
     /// A value of a list, and the values that must be valid: itself, or with the ends of what is drawn inside it.
@@ -593,7 +592,10 @@ impl Reader {
             return None;
         };
         if low >= high {
-            let hint = if low > high {
+            let is_log = matches!(word, "log" | "log_int");
+            let hint = if low > high && is_log && high <= 0.0 {
+                format!("the lower end comes first, and is above 0: such as [1e-6, {}]", low_node.text()?)
+            } else if low > high {
                 format!("the lower end comes first: [{}, {}]", high_node.text()?, low_node.text()?)
             } else {
                 format!("for one value write `{path}: {}` at the top level", low_node.text()?)

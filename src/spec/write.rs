@@ -153,6 +153,17 @@ impl SweepSpec {
         Ok(HEADER.to_owned() + &serde_yaml::to_string(&file)?)
     }
 
+    /// What decides the configurations of a search, as text: the file without what says how many there are, and how they run.
+    pub(crate) fn drawing_rules(&self) -> String {
+        let text = self.to_yaml(&ResolvedSources::default());
+        let Ok(mut file) = text.and_then(|text| serde_yaml::from_str::<Mapping>(&text)) else { return String::new() };
+        ["name", "run"].iter().for_each(|section| drop(file.remove(section)));
+        if let Some(Yaml::Mapping(search)) = file.get_mut("search") {
+            ["trials", "time", "patience", "until"].iter().for_each(|key| drop(search.remove(key)));
+        }
+        serde_yaml::to_string(&file).unwrap_or_default()
+    }
+
     fn resolved_base(&self, resolved: &ResolvedSources) -> TrialConfig {
         let mut base = self.base.clone();
         let locate = |name: &mut String| {

@@ -13,7 +13,7 @@ pub struct Axis {
     /// Whether a search draws its values, so that they are no points of a grid.
     #[serde(default)]
     pub drawn: bool,
-    /// The greatest number that the key can have, if there is one.
+    /// The greatest number that the key can have, or the greatest fraction; None if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub greatest: Option<f64>,
 }

@@ -147,6 +147,12 @@ impl Metric {
         if self.is_cost() { value } else { -value }
     }
 
+    /// The value that none is better than.
+    #[must_use]
+    pub fn ideal(self) -> f64 {
+        if self.is_cost() && self != Self::Perplexity { 0.0 } else { 1.0 }
+    }
+
     /// Of these evaluations, the best one: its step and its value. The first of equal ones; None if none has a finite value.
     #[must_use]
     pub fn best(self, rows: &[EvalRow]) -> Option<(u64, f64)> {

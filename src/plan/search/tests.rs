@@ -319,7 +319,7 @@ fn what_is_recorded_is_compared_with_what_the_file_gives() {
     let drawn = search.suggestions();
     let compare = |drawn: &[Suggestion], result: &dyn Fn(&TrialId) -> TrialResult| {
         let mut again = SearchPlan::new(&spec, &facts, &[], []).unwrap();
-        again.differences(suggested(drawn), result).iter().map(|difference| difference.number).collect::<Vec<_>>()
+        again.differences([], suggested(drawn), result).1.iter().map(|difference| difference.number).collect::<Vec<_>>()
     };
     assert!(compare(&drawn, &|id| result(&plan.trials, id)).is_empty(), "nothing differs");
     let mut edited = drawn.clone();
@@ -332,6 +332,41 @@ fn what_is_recorded_is_compared_with_what_the_file_gives() {
     };
     let changed = compare(&drawn, &failed);
     assert!(changed.first().is_some_and(|number| *number >= best as u64 + 3), "{changed:?}: {best} is seen after two");
+}
+
+/// Draws that depend on no result are those of the file before any trial has ended.
+#[test]
+fn what_needs_no_results_can_be_compared_at_once() {
+    let running = |_: &TrialId| over(SearchResult::Running);
+    for sampler in ["random", "sobol", "tpe"] {
+        let text = format!(
+            "steps: 50\nspace: {{lr: {{log: [1e-6, 1e-3]}}}}\nsearch: {{trials: 9, startup: 9, ahead: 2, sampler: {sampler}}}"
+        );
+        let spec = spec(&text);
+        let facts = facts(&spec);
+        let drawn = SearchPlan::new(&spec, &facts, &[], []).unwrap().suggestions();
+        let mut again = SearchPlan::new(&spec, &facts, &[], []).unwrap();
+        assert_eq!(again.differences([], suggested(&drawn), running), (9, Vec::new()), "{sampler}");
+    }
+}
+
+/// Configurations of an earlier version of the file stay. With other seeds they get the trials that they lack, and what was
+/// drawn since is compared.
+#[test]
+fn other_seeds_keep_the_configurations() {
+    let text = |rest: &str| format!("steps: 50\nspace: {{lr: {{log: [1e-6, 1e-3]}}}}\n{rest}");
+    let before = spec(&text("search: {trials: 4, sampler: random}"));
+    let earlier = SearchPlan::new(&before, &facts(&before), &[], []).unwrap().suggestions();
+    let seeds = spec(&text("seeds: [42, 43]\nsearch: {trials: 12, sampler: random}"));
+    let known = facts(&seeds);
+    let drawn = SearchPlan::new(&seeds, &known, &[], suggested(&earlier)).unwrap().suggestions();
+    assert_eq!(drawn.len(), 6);
+    for (old, new) in earlier.iter().zip(&drawn) {
+        assert_eq!((&old.trials[0].id, new.trials.len()), (&new.trials[0].id, 2));
+    }
+    let running = |_: &TrialId| over(SearchResult::Running);
+    let mut again = SearchPlan::new(&seeds, &known, &[], []).unwrap();
+    assert_eq!(again.differences(suggested(&earlier), suggested(&drawn), running), (2, Vec::new()));
 }
 
 #[test]
@@ -348,7 +383,7 @@ fn results_of_other_sweeps_are_known() {
     assert_eq!((known[0].value, known[0].point[0]), (7.5, Some(1e-4)), "the mean over the seeds");
     let search = SearchPlan::new(&spec, &facts, &known, []).unwrap();
     assert_eq!(search.configurations.len(), 4, "it counts towards the startup");
-    assert!(matches!(search.opened(), Some(Event::SearchOpened { known: seen, .. }) if seen == known));
+    assert!(matches!(search.opened(), Event::SearchOpened { known: seen, .. } if seen == known));
     let longer = super::super::tests::plan("steps: 200\ngrid: {lr: [1e-4]}\nwarmup: 0.1");
     assert_eq!(known_results(&spec, &facts, longer.trials.iter().map(|trial| (trial, 0.5))), []);
 }

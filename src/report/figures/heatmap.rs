@@ -7,6 +7,7 @@ use crate::report::canvas::axis;
 use crate::report::canvas::font;
 use crate::report::canvas::scene::{Align, Colour, MARGIN, Scene, Text, WIDTH, palette};
 use crate::report::{captions, format};
+use crate::trial::Metric;
 
 /// With more values of a parameter, the cells are too small.
 const MOST: usize = 32;
@@ -41,6 +42,8 @@ struct Map<'a> {
     cells: Vec<Cell<'a>>,
     /// The range of the colour scale. Higher losses have the colour of its upper end.
     range: (f64, f64),
+    /// The cell with a frame: that of the lowest loss, or of the configuration that is best by another metric.
+    framed: Option<(usize, usize)>,
     seeds: usize,
     /// Of the loss.
     unit: &'static str,
@@ -53,11 +56,12 @@ pub fn heatmap(sweep: &Sweep, study: &Study) -> Result<Scene, String> {
     if x.values.len() > MOST || y.values.len() > MOST {
         return Err(format!("Heat maps: a parameter has more than {MOST} values."));
     }
-    let map =
-        Map { x, y, cells: cells(study, x, y), range: range(study), seeds: study.seeds, unit: study.task.loss_unit() };
-    if study.best().is_none() {
+    let Some(best) = study.best() else {
         return Err("Heat maps: no configuration has a successful evaluation yet.".into());
-    }
+    };
+    let cells = cells(study, x, y);
+    let framed = if study.metric == Metric::EvalLoss { lowest(&cells) } else { Some((x.place(best), y.place(best))) };
+    let map = Map { x, y, cells, range: range(study), framed, seeds: study.seeds, unit: study.task.loss_unit() };
     Ok(draw(sweep, study, &map, parameters.len()))
 }
 
@@ -74,6 +78,12 @@ fn cells<'a>(study: &'a Study, x: &Parameter, y: &Parameter) -> Vec<Cell<'a>> {
         }
     }
     cells
+}
+
+/// The cell with the lowest best loss. The configurations were not chosen by their final loss, so the lowest of those means nothing.
+fn lowest(cells: &[Cell<'_>]) -> Option<(usize, usize)> {
+    let losses = cells.iter().filter_map(|cell| Some((cell.loss(false)?, (cell.x, cell.y))));
+    losses.filter(|(loss, _)| loss.is_finite()).min_by(|a, b| a.0.total_cmp(&b.0)).map(|low| low.1)
 }
 
 /// The colour scale: from the best loss to the third quartile, so that a few bad cells do not hide the differences of the rest.
@@ -128,15 +138,19 @@ fn subtitle(sweep: &Sweep, study: &Study, map: &Map<'_>, parameters: usize) -> V
     let some_failed = map.cells.iter().any(|cell| cell.successful > 0 && cell.successful < cell.configs);
     vec![
         captions::sweep_size(sweep, study),
-        if parameters > 2 {
-            "each cell: the best configuration over all other parameters".into()
-        } else {
-            String::new()
+        match (parameters > 2, study.metric) {
+            (false, _) => String::new(),
+            (true, Metric::EvalLoss) => "each cell: the best configuration over all other parameters".into(),
+            (true, metric) => format!("each cell: the configuration with the best {} there", metric.title()),
         },
         if map.seeds > 1 { format!("mean ± SD over successful {}s", study.repetition.noun()) } else { String::new() },
         if some_failed { "k/n: k of the n configurations of a cell are successful".into() } else { String::new() },
         "right, small numbers: rise after the best checkpoint".into(),
-        "frame: lowest loss".into(),
+        if study.metric == Metric::EvalLoss {
+            "frame: lowest loss".into()
+        } else {
+            format!("frame: the best {}", study.metric.title())
+        },
     ]
 }
 
@@ -153,10 +167,6 @@ struct Panel {
 
 impl Panel {
     fn draw(&self, scene: &mut Scene, map: &Map<'_>) {
-        // The configurations were chosen by their best loss, so the lowest final loss among them means nothing.
-        let framed = map.cells.iter().filter(|_| !self.last);
-        let losses = framed.filter_map(|cell| Some((cell.loss(false)?, (cell.x, cell.y))));
-        let lowest = losses.filter(|(loss, _)| loss.is_finite()).min_by(|a, b| a.0.total_cmp(&b.0)).map(|low| low.1);
         let losses = map.cells.iter().filter_map(|cell| self.written(map, cell));
         let widest = losses.map(|text| font::width(&text, 14.0, true)).fold(0.0, f64::max);
         let fits = |size: &f64| size / 14.0 * widest <= self.cell.0 - 5.0 && 1.3 * size <= self.cell.1 - 2.0;
@@ -165,7 +175,7 @@ impl Panel {
         for cell in &map.cells {
             self.draw_cell(scene, map, cell, size);
         }
-        if let Some((x, y)) = lowest {
+        if let Some((x, y)) = map.framed.filter(|_| !self.last) {
             let [left, top, right, bottom] = self.place(x, y);
             for (inset, width, colour) in [(1.0, 2.6, palette::TEXT), (3.0, 1.4, palette::BACKGROUND)] {
                 let (l, t, r, b) = (left + inset, top + inset, right - inset, bottom - inset);
@@ -290,5 +300,20 @@ mod tests {
         }
         let worst = heatmap(&sweep, &Study::of(&sweep)).unwrap();
         assert_eq!(framed(&worst), frames);
+    }
+
+    #[test]
+    fn the_best_by_another_metric_is_framed() {
+        let mut sweep = synthetic::sweep("s", &[axis("lr", &["1e-5", "3e-5"]), axis("warmup", &["0", "0.1"])], 100);
+        let frame_of_best = |sweep: &mut Sweep, best: usize| {
+            for (index, run) in sweep.runs.iter_mut().enumerate() {
+                run.trial.config.metric = Metric::Accuracy;
+                let accuracy = if index == best { 0.9 } else { 0.8 };
+                run.evals.iter_mut().for_each(|row| row.accuracy = accuracy);
+            }
+            framed(&heatmap(sweep, &Study::of(sweep)).unwrap())
+        };
+        let frames = [0, 2].map(|best| frame_of_best(&mut sweep, best));
+        assert!(frames[0].len() == 1 && frames[0] != frames[1], "{frames:?}");
     }
 }

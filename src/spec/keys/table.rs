@@ -119,7 +119,7 @@ pub(in crate::spec) fn kind(path: &str) -> Option<&'static Kind> {
     if let Kind::Optional(inner) = kind { Some(inner) } else { Some(kind) }
 }
 
-/// The greatest number that the key or parameter at `path` can have; None if there is none.
+/// The greatest number that the key or parameter at `path` can have, or the greatest fraction; None if there is none.
 pub(crate) fn greatest(path: &str) -> Option<f64> {
     kind(path)?.greatest()
 }
