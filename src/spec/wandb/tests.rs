@@ -85,6 +85,19 @@ parameters:
 }
 
 #[test]
+fn a_grid_repeats_seeds_and_has_each_key_once() {
+    let text = "method: grid
+parameters:
+  lr: {values: [1e-5, 3e-5]}
+  seed: {distribution: int_uniform, min: 0, max: 2}";
+    assert!(translated(text, &[], &[]).contains("seeds: [0, 1, 2]"), "{}", translated(text, &[], &[]));
+    let twice = translated(&format!("{text}\n  learning_rate: {{value: 1e-3}}"), &[], &[]);
+    assert!(twice.contains("`lr` is searched, and stands again in line 5"), "{twice}");
+    let dropped = translated(&format!("{text}\n  learning_rate: {{value: 1e-3}}"), &["learning_rate"], &[]);
+    assert!(dropped.contains("lr: [1e-5, 3e-5]"), "{dropped}");
+}
+
+#[test]
 fn ends_of_whole_ranges_that_are_not_whole_are_noted() {
     let lines = |end: &str| {
         let text = format!("method: random\nparameters: {{epochs: {{distribution: int_uniform, min: {end}, max: 4}}}}");

@@ -260,6 +260,10 @@ impl Translator<'_> {
                 }
                 self.out.seeds = Some(Line { key: Node::plain("seeds", key.place), value, notes });
             }
+            Form::Range(value) if is_seed && self.method == Method::Grid && counted(&value).is_some() => {
+                let seeds = counted(&value).map(|value| Line { key: Node::plain("seeds", key.place), value, notes });
+                self.out.seeds = seeds;
+            }
             Form::Range(_) | Form::Listed(_) if is_seed => {
                 let what = format!(
                     "`{written}` is left out: a search draws no seeds. `plateau confirm` trains the best configurations again with new ones"
@@ -332,12 +336,27 @@ impl Translator<'_> {
             has_warmup |= is(line, "warmup");
             !says_nothing
         });
+        self.check_names();
         if !self.out.lines().any(|line| is(line, "data.train")) {
             let place = entry(root, "parameters").map_or(Place::NOWHERE, |node| node.place);
             self.note(
                 place,
                 "the file names no data, so the trials learn from `embedded:tweets`: add `data: {train: FILE}`",
             );
+        }
+    }
+
+    /// Reports keys of a grid that are there a second time, under another name.
+    fn check_names(&mut self) {
+        let grid = &self.out.grid;
+        for (at, line) in grid.iter().enumerate() {
+            let others = self.out.fixed.iter().chain(&grid[at + 1..]);
+            let mut same = others.filter(|other| other.key.text() == line.key.text());
+            if let (Some(other), Some(key)) = (same.next(), line.key.text()) {
+                let what = format!("`{key}` is searched, and stands again in line {}", other.key.place.line());
+                let problem = Problem::new(line.key.place, what);
+                self.out.errors.push(problem.hint("keep one of the two; `plateau import --drop NAME` leaves one out"));
+            }
         }
     }
 
