@@ -169,6 +169,7 @@ fn facts(spec: &SweepSpec) -> Facts {
             attention_spans: Vec::new(),
             token_types: 2,
             has_pooler: false,
+            head: None,
             dropout: Some(0.1),
         },
     });

@@ -1,13 +1,13 @@
 //! What `plan`, `run` and the report say about the data of a sweep.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
 use crate::analysis::Sweep;
 use crate::analysis::arms::{Inputs, TrialInputs};
 use crate::plan::Facts;
-use crate::trial::{DataConfig, DataReport};
+use crate::trial::{DataConfig, DataReport, Trial};
 
 /// All that is known of the data, for `plan` and the report.
 pub(crate) fn full(facts: &Facts) -> Vec<String> {
@@ -21,6 +21,26 @@ pub(crate) fn brief(facts: &Facts) -> Vec<String> {
         lines.extend(report.warnings.iter().map(|warning| format!("warning: {warning}")));
         lines
     })
+}
+
+/// Whether trials start from the classifiers of their checkpoints; a line for each answer. None without such checkpoints.
+pub(crate) fn heads<'a>(facts: &Facts, trials: impl ExactSizeIterator<Item = &'a Trial>) -> Vec<String> {
+    if facts.models.iter().all(|model| model.facts.head.is_none()) {
+        return Vec::new();
+    }
+    let all = trials.len();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for trial in trials {
+        let config = &trial.config;
+        let line = facts
+            .of(config)
+            .and_then(|(data, model)| model.head.as_ref()?.line(config.data.task, &config.model, &data.labels));
+        if let Some(line) = line {
+            *counts.entry(line).or_default() += 1;
+        }
+    }
+    let line = |(line, count)| if count == all { line } else { format!("{line} ({count} of {all} trials)") };
+    counts.into_iter().map(line).collect()
 }
 
 /// What is known of each trial before it trains.

@@ -193,6 +193,7 @@ fn changed_search(search: &SearchPlan<'_>, prepared: &Prepared, options: &RunOpt
 fn announce(prepared: &Prepared, estimate: &CostEstimate<'_>, is_fresh: bool) {
     notify_all(&prepared.plan.warnings);
     notify_all(&data_report::brief(&prepared.facts));
+    notify_all(&data_report::heads(&prepared.facts, prepared.plan.trials.iter()));
     if !is_fresh {
         let last = Origin::read(&prepared.dir);
         let clash = last.as_ref().and_then(|last| last.clash(&prepared.origin, &prepared.dir));

@@ -68,6 +68,7 @@ pub(crate) fn print_plan(
     );
     if format == PlanFormat::Table {
         notify_all(&data_report::full(&prepared.facts));
+        notify_all(&data_report::heads(&prepared.facts, prepared.plan.trials.iter()));
         notify_all(&estimate.notes(prepared));
     }
     let keys: Vec<&str> = prepared.plan.axes.iter().map(|axis| axis.key.as_str()).collect();

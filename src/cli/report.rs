@@ -92,6 +92,7 @@ impl ReportWriter {
         provenance.is_running = is_open && dir.is_held();
         if let Some(origin) = Origin::read(dir) {
             provenance.data = data_report::full(origin.facts());
+            provenance.data.extend(data_report::heads(origin.facts(), sweep.runs.iter().map(|run| &run.trial)));
             provenance.inputs = data_report::inputs(origin.facts(), sweep);
         }
         let probed = run::probe_results(dir)?;

@@ -65,6 +65,7 @@ pub(super) fn model_facts() -> ModelFacts {
         attention_spans: Vec::new(),
         token_types: 2,
         has_pooler: false,
+        head: None,
         dropout: Some(0.1),
     }
 }

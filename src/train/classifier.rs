@@ -375,7 +375,7 @@ fn special_tokens(tokenizer: &Map<String, Value>) -> impl Iterator<Item = (&'sta
 }
 
 /// The label names of a `config.json` in class order.
-fn labels(config: &Map<String, Value>) -> Option<Vec<String>> {
+pub(super) fn labels(config: &Map<String, Value>) -> Option<Vec<String>> {
     let names: BTreeMap<usize, &str> = config
         .get("id2label")?
         .as_object()?
@@ -425,9 +425,12 @@ fn shape(weights: &[u8], name: &str) -> Option<Vec<usize>> {
 /// The weights of an encoder and of a sentence-transformers `Dense` module, with the names of a classifier.
 fn with_classifier(encoder: &[u8], dense: &[u8], prefix: &str) -> Result<Vec<u8>, TrainError> {
     let encoder = convert(encoder, WeightType::F32, |name| Some(format!("{prefix}.{name}")))?;
-    let dense =
-        convert(dense, WeightType::F32, |name| name.strip_prefix("linear.").map(|rest| format!("classifier.{rest}")))?;
-    super::weights::merge(&[&encoder, &dense])
+    super::weights::merge(&[&encoder, &classifier_weights(dense)?])
+}
+
+/// The weights of a sentence-transformers `Dense` module with the names of a classifier.
+pub(super) fn classifier_weights(dense: &[u8]) -> Result<Vec<u8>, TrainError> {
+    convert(dense, WeightType::F32, |name| name.strip_prefix("linear.").map(|rest| format!("classifier.{rest}")))
 }
 
 /// A classifier that gives scores to texts, on the CPU.

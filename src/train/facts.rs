@@ -3,6 +3,7 @@
 use super::model::Network;
 use super::model::declarations::Group;
 use super::model::parameters::Tensors;
+use super::stored_head::stored_head;
 use super::{TrainError, data, peft};
 use crate::trial::{ModelConfig, ModelFacts, Pooling};
 
@@ -34,6 +35,7 @@ pub fn model_facts(model: &str) -> Result<ModelFacts, TrainError> {
     Ok(ModelFacts {
         modules: network.modules.clone(),
         adapter: files.adapter.as_ref().map(|adapter| peft::read(&adapter.config)).transpose()?,
+        head: stored_head(&files)?,
         hash: files.hash(),
         files: files.hashes(model),
         parameters: counted.map(|parameter| parameter.value.elem_count() as u64).sum(),

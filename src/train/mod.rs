@@ -28,6 +28,7 @@ pub mod progress;
 pub mod schedule;
 pub mod signals;
 mod source_check;
+mod stored_head;
 pub mod tasks;
 mod test_scores;
 #[cfg(test)]

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use super::classifier::classifier_weights;
 use super::job::{Cache, Job, Sink};
 use super::model::Network;
-use super::model::head::Outputs;
+use super::model::head::{Outputs, WantedHead};
 use super::source_check::SourceCheck;
+use super::stored_head::stored_head;
 use super::{TrainError, augment, checkpoint, data, device, engine, fit, frozen, optim, peft, schedule};
 use crate::trial::{Outcome, PrecisionName, Probe, TaskName, TrialConfig, steps_per_epoch};
 use plateau_kernels::product::Precision;
@@ -22,8 +24,7 @@ pub fn train(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
     let files = data::CheckpointFiles::read(&config.model.from)?;
     check.checkpoint(&files, &hashes)?;
     let task = config.data.task;
-    let outputs = Outputs::of(task, task.outputs(dataset.labels.len()));
-    let model = load_model(files, config, outputs, &device)?;
+    let model = load_model(files, config, &dataset.labels, &device)?;
     model.check(&dataset.train.tokens)?;
     model.check(&dataset.eval.tokens)?;
     let rows = dataset.train.examples.len();
@@ -100,22 +101,31 @@ fn augmenter(
     augment::Augmenter::new(&config.augmentation, config.seed, &context)
 }
 
-/// Loads the model and frees the content of its files.
+/// Loads the model and frees the content of its files. `labels`: the names of the classes.
 #[expect(clippy::needless_pass_by_value, reason = "the content of the files is freed here")]
 fn load_model(
     files: data::CheckpointFiles,
     config: &TrialConfig,
-    outputs: Outputs,
+    labels: &[String],
     device: &candle_core::Device,
 ) -> Result<Network, TrainError> {
-    let mut weights: Vec<&[u8]> = files.weights.iter().map(AsRef::as_ref).collect();
+    let module = files.head.as_ref().map(|head| classifier_weights(&head.weights)).transpose()?;
+    let mut weights: Vec<&[u8]> = files.weights.iter().map(AsRef::as_ref).chain(module.as_deref()).collect();
+    let mut stored = stored_head(&files)?;
     if let (Some(lora), Some(adapter)) = (&config.model.lora, &files.adapter) {
         if let Some(what) = lora.mismatch(&peft::read(&adapter.config)?) {
             return Err(TrainError::Input(what));
         }
         weights.push(&adapter.weights);
+        // The adapter holds a classifier of its own.
+        stored = None;
     }
-    let network = Network::load(&files.config, &weights, &config.model, outputs, config.seed, device)?;
+    let task = config.data.task;
+    let head = WantedHead {
+        outputs: Outputs::of(task, task.outputs(labels.len())),
+        is_new: stored.is_some_and(|stored| stored.mismatch(task, &config.model, labels).is_some()),
+    };
+    let network = Network::load(&files.config, &weights, &config.model, head, config.seed, device)?;
     Ok(network.with_precision(precision(config.precision)?))
 }
 

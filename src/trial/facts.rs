@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::extra::{bilstm_parameters, textcnn_parameters};
-use super::{Architecture, Augmentation, DataReport, Extra, LinearModule, LoraConfig, ModelConfig, Pooling};
+use super::{
+    Architecture, Augmentation, DataReport, Extra, LinearModule, LoraConfig, ModelConfig, Pooling, StoredHead,
+};
 
 /// Files with the blake3 of their content, in hex: they tell which file has changed. Facts of earlier versions have none.
 pub type FileHashes = BTreeMap<String, String>;
@@ -69,6 +71,9 @@ pub struct ModelFacts {
     pub adapter: Option<LoraConfig>,
     /// The checkpoint's dropout probability, where its hidden, attention and classifier dropout agree.
     pub dropout: Option<f64>,
+    /// The classifier that the checkpoint holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<StoredHead>,
 }
 
 /// The content hashes behind the id of a trial: a worker that reads other content must not train it.
@@ -126,6 +131,7 @@ impl ModelFacts {
             attention_spans: Vec::new(),
             token_types: 2,
             has_pooler: true,
+            head: None,
             modules: Vec::new(),
             adapter: None,
             dropout: Some(0.1),
@@ -148,9 +154,13 @@ impl ModelFacts {
         facts
     }
 
-    /// The pooling where the sweep names none: the checkpoint's pooler if it holds one, else the mean.
+    /// The pooling where the sweep names none: that of a sentence-transformers folder with a classifier, else the checkpoint's pooler if
+    /// it holds one, else the mean.
     #[must_use]
     pub fn default_pooling(&self) -> Pooling {
+        if let Some(pooling) = self.head.as_ref().filter(|head| head.is_module).and_then(|head| head.pooling) {
+            return pooling;
+        }
         if self.has_pooler { Pooling::Pooler } else { Pooling::Mean }
     }
 }

@@ -7,6 +7,7 @@ mod augment;
 mod bad_days;
 #[cfg(feature = "faults")]
 mod bad_server;
+mod continued;
 mod data;
 mod diagnose;
 #[cfg(feature = "faults")]

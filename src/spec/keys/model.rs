@@ -151,7 +151,7 @@ pub(super) static KEYS: &[Key] = &[
         doc: Doc {
             about: "How the token vectors become one vector. `cls`: that of `[CLS]`. `mean`: the mean over all tokens. \
                     `pooler`: the architecture's own head, for BERT a dense layer and tanh over `[CLS]`. `null`: `pooler`, \
-                    but `mean` for a BERT checkpoint without one.",
+                    but `mean` for a BERT checkpoint without one, and that of an exported sentence-transformers folder.",
             unit: "",
             example: "mean",
         },

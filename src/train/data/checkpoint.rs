@@ -4,16 +4,15 @@
 //! the tokenizer.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::embedded;
 use super::error::{DataError, DataErrorKind};
-use super::files::{file_hashes, is_there, read, read_document};
+use super::files::{file_hashes, is_there, read_document};
+use super::sentence_head::SentenceHead;
 use super::shards::shard_files;
 use super::vocabulary::{TokenizerSettings, from_vocabulary, with_settings};
+use super::weight_file::read_weights;
 use crate::trial::FileHashes;
 
 /// The weights of a checkpoint that is not divided into shards.
@@ -35,6 +34,8 @@ pub struct CheckpointFiles {
     pub weight_names: Vec<String>,
     /// The files of peft in the folder or in its subfolder `adapter`.
     pub adapter: Option<AdapterFiles>,
+    /// The classifier that stands beside the encoder in a sentence-transformers folder.
+    pub head: Option<SentenceHead>,
 }
 
 /// The files of an adapter.
@@ -58,8 +59,8 @@ impl CheckpointFiles {
             let read = |name: &String| read_weights(&folder.join(name)).map(Cow::Owned);
             (names.iter().map(read).collect::<Result<_, _>>()?, names)
         };
-        let adapter = adapter_files(folder)?;
-        Ok(Self { config, tokenizer, weights, weight_names, adapter })
+        let (adapter, head) = (adapter_files(folder)?, SentenceHead::read(folder)?);
+        Ok(Self { config, tokenizer, weights, weight_names, adapter, head })
     }
 
     /// blake3 over each file of `model`.
@@ -69,9 +70,10 @@ impl CheckpointFiles {
             [("adapter_config.json", &adapter.config), ("adapter_model.safetensors", &adapter.weights)]
         });
         let files = std::iter::once(("config.json", &self.config)).chain(weights).chain(adapter);
-        let files = files.map(|(name, bytes)| (format!("{model}/{name}"), bytes));
-        let mut hashes: FileHashes =
-            files.map(|(name, bytes)| (name, blake3::hash(bytes).to_hex().to_string())).collect();
+        let files = files.map(|(name, bytes)| (name, &**bytes));
+        let files = files.chain(self.head.iter().map(|head| (head.name.as_str(), head.weights.as_slice())));
+        let hash = |(name, bytes): (&str, &[u8])| (format!("{model}/{name}"), blake3::hash(bytes).to_hex().to_string());
+        let mut hashes: FileHashes = files.map(hash).collect();
         hashes.extend(tokenizer_hashes(model));
         hashes
     }
@@ -83,6 +85,14 @@ impl CheckpointFiles {
         let adapter = self.adapter.iter().flat_map(|adapter| [&*adapter.config, &*adapter.weights]);
         for bytes in std::iter::once(&*self.config).chain(weights).chain([&*self.tokenizer]).chain(adapter) {
             hash.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+        }
+        // Since trials compare these names with their own labels.
+        let config: serde_json::Value = serde_json::from_slice(&self.config).unwrap_or_default();
+        if config.get("id2label").is_some() {
+            hash.update(b"labels");
+        }
+        if let Some(head) = &self.head {
+            hash.update(format!("{:?}", head.pooling).as_bytes()).update(&head.weights);
         }
         hash.finalize().to_hex().to_string()
     }
@@ -148,51 +158,6 @@ fn tokenizer_settings(folder: &Path) -> Result<TokenizerSettings, DataError> {
         special_tokens: optional("special_tokens_map.json")?,
         added_tokens: optional("added_tokens.json")?,
     })
-}
-
-/// Largest header of a safetensors file that is parsed, in bytes. A tensor takes about 100 of them.
-const HEADER: u64 = 16 << 20;
-
-/// A safetensors file after the length of its header, and that length. None if the file is too short, or is a pointer of git-lfs.
-fn header(path: &Path) -> Option<(File, u64)> {
-    let mut file = path.is_file().then(|| File::open(path).ok())??;
-    let mut length = [0; 8];
-    file.read_exact(&mut length).ok()?;
-    // A pointer of git-lfs has no header. Reading it tells what it is.
-    (length != *b"version ").then(|| (file, u64::from_le_bytes(length)))
-}
-
-/// Reads a safetensors file. A file with a huge header, or whose size is not the one that its header describes, is refused
-/// before it is read.
-pub(in crate::train) fn read_weights(path: &Path) -> Result<Vec<u8>, DataError> {
-    if let Some((_, length)) = header(path).filter(|(_, length)| *length > HEADER) {
-        return Err(DataError::malformed(format!(
-            "{}: the header claims {length} bytes, more than the {HEADER} bytes that the header of a checkpoint can have; \
-             copy model.safetensors again",
-            path.display()
-        )));
-    }
-    match (described_size(path), path.metadata().map(|metadata| metadata.len())) {
-        (Some(described), Ok(size)) if described != size => Err(DataError::malformed(format!(
-            "{}: the header describes {described} bytes, but the file holds {size}; copy model.safetensors again",
-            path.display()
-        ))),
-        _ => read(path),
-    }
-}
-
-/// The size of a safetensors file by its header. None if the beginning of the file is no such header.
-fn described_size(path: &Path) -> Option<u64> {
-    #[derive(serde::Deserialize)]
-    struct Tensor {
-        data_offsets: Option<[u64; 2]>,
-    }
-    let (mut file, length) = header(path)?;
-    let mut header = Vec::new();
-    (&mut file).take(length).read_to_end(&mut header).ok()?;
-    let tensors: HashMap<String, Tensor> = serde_json::from_slice(&header).ok()?;
-    let end = tensors.values().filter_map(|tensor| tensor.data_offsets).map(|[_, end]| end).max().unwrap_or(0);
-    end.checked_add(8 + length)
 }
 
 /// The names of the safetensors files of a folder, in order.

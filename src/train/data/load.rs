@@ -493,16 +493,19 @@ impl CheckpointTokenizer {
         #[derive(serde::Deserialize)]
         struct Settings {
             label2id: Option<serde_json::Value>,
+            id2label: Option<serde_json::Value>,
             vocab_size: Option<usize>,
         }
         let (settings, tokenizer) = config_and_tokenizer(model)?;
         let settings: Settings = serde_json::from_slice(&settings)
             .map_err(|error| DataError::malformed(format!("{model}: config.json: {error}")).caused_by(error))?;
+        let ids = settings.id2label.and_then(|map| serde_json::from_value::<BTreeMap<u32, String>>(map).ok());
+        let inverse = || ids.map(|map| map.into_iter().map(|(id, label)| (label, id)).collect());
         Ok(Self {
             encoder: Encoder::of(model, &tokenizer, config)?,
             hash: blake3::hash(&tokenizer),
             vocabulary: settings.vocab_size.unwrap_or(0),
-            label2id: settings.label2id.and_then(|map| serde_json::from_value(map).ok()),
+            label2id: settings.label2id.and_then(|map| serde_json::from_value(map).ok()).or_else(inverse),
         })
     }
 

@@ -41,6 +41,20 @@ impl From<usize> for Outputs {
     }
 }
 
+/// The head that a network is to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WantedHead {
+    pub outputs: Outputs,
+    /// Whether its classifier starts from new values, also where the checkpoint has one of this shape.
+    pub is_new: bool,
+}
+
+impl<T: Into<Outputs>> From<T> for WantedHead {
+    fn from(outputs: T) -> Self {
+        Self { outputs: outputs.into(), is_new: false }
+    }
+}
+
 /// A head with the indices of its parameters.
 #[derive(Debug, Clone)]
 pub struct Head {
@@ -142,6 +156,11 @@ impl Head {
     /// Numbers for each target.
     pub fn outputs(&self) -> usize {
         self.classifier.outputs
+    }
+
+    /// The indices of the classifier's parameters.
+    pub fn classifier_parameters(&self) -> impl Iterator<Item = usize> {
+        std::iter::once(self.classifier.weight).chain(self.classifier.bias)
     }
 
     /// The rows of each sequence that the head reads.

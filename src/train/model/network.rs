@@ -6,7 +6,7 @@ use super::architectures;
 use super::config::DropoutRates;
 use super::declarations::{Declarations, Group};
 use super::encoder::{ChoiceHead, Encoder, Shape};
-use super::head::{Head, Outputs};
+use super::head::{Head, Outputs, WantedHead};
 use super::new_network::NewNetwork;
 use super::operations::Rows;
 use super::parameters::{self, LoadSettings, Parameter, Tensors, Trained};
@@ -49,11 +49,11 @@ impl Network {
         json: &[u8],
         weights: &[&[u8]],
         wanted: &ModelConfig,
-        outputs: impl Into<Outputs>,
+        head: impl Into<WantedHead>,
         seed: u64,
         device: &Device,
     ) -> Result<Self, TrainError> {
-        Self::load_as(json, weights, wanted, outputs, seed, device, DType::F32)
+        Self::load_as(json, weights, wanted, head, seed, device, DType::F32)
     }
 
     /// The same with parameters of another type.
@@ -61,7 +61,7 @@ impl Network {
         json: &[u8],
         weights: &[&[u8]],
         wanted: &ModelConfig,
-        outputs: impl Into<Outputs>,
+        head: impl Into<WantedHead>,
         seed: u64,
         device: &Device,
         dtype: DType,
@@ -81,7 +81,7 @@ impl Network {
         if new.is_none() {
             declarations.check_size(tensors.elements())?;
         }
-        let outputs = outputs.into();
+        let WantedHead { outputs, is_new } = head.into();
         let has_extra = wanted.extra != Extra::None;
         check_modules(shape, wanted)?;
         let pooling = match outputs {
@@ -114,7 +114,9 @@ impl Network {
         };
         let settings =
             LoadSettings { freeze: wanted.freeze, reinit: wanted.reinit, draws_missing: new.is_some(), trained, seed };
-        let parameters = parameters::load(&declarations, shape, &tensors, settings, device, dtype)?;
+        let renewed: Vec<usize> = head.classifier_parameters().filter(|_| is_new).collect();
+        let parameters =
+            parameters::load(&declarations, shape, &tensors.without(&declarations, &renewed), settings, device, dtype)?;
         let dropout = wanted.dropout.map_or(shape.dropout, DropoutRates::all);
         let backend = if device.is_cpu() { Backend::Kernels } else { Backend::Candle };
         let (freeze, device, outputs) = (wanted.freeze, device.clone(), head.outputs());

@@ -87,6 +87,15 @@ impl<'a> Tensors<'a> {
         Self(self.0.remove(name).map(|view| (new_name, view)).into_iter().collect())
     }
 
+    /// Without the values of these declared parameters.
+    #[must_use]
+    pub fn without(mut self, declarations: &Declarations, parameters: &[usize]) -> Self {
+        for &parameter in parameters {
+            self.0.remove(&declarations.all[parameter].name);
+        }
+        self
+    }
+
     /// Whether the checkpoint has the weight and the bias of this linear layer.
     pub fn has_linear(&self, stem: &str) -> bool {
         ["weight", "bias"].iter().all(|part| self.0.contains_key(&format!("{stem}.{part}")))
@@ -115,7 +124,8 @@ impl<'a> Tensors<'a> {
         names.find(|name| self.0.get(*name).is_some_and(&is_bad))
     }
 
-    fn shape(&self, name: &str) -> Option<&[usize]> {
+    /// Its shape. None if there is none with this name.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
         self.0.get(name).map(TensorView::shape)
     }
 
