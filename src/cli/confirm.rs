@@ -10,7 +10,7 @@ use super::Failure;
 use super::arguments::{DisplayArguments, MachineArguments, RunOptions, SweepArguments};
 use super::output::print;
 use super::pipeline::run_all;
-use super::prepare::{prepare, prepare_text};
+use super::prepare::{prepare_as_run, prepare_text};
 use super::refine::{complete_file, study, to_yaml, unwritable, without_axes};
 use crate::analysis::effects::confirmed;
 use crate::analysis::{Config, Sweep};
@@ -62,7 +62,7 @@ fn settings(spec: &SweepSpec, sweep: &Sweep, config: &Config) -> Vec<(String, Ax
 }
 
 pub(crate) fn confirm(arguments: ConfirmArguments) -> Result<ExitCode, Failure> {
-    let prepared = prepare(&arguments.sweep, None)?;
+    let prepared = prepare_as_run(&arguments.sweep)?;
     let (sweep, results) = study(&prepared)?;
     let leaders: Vec<_> =
         results.configs.iter().filter(|config| config.best.is_some()).take(usize::from(arguments.top)).collect();

@@ -66,6 +66,11 @@ impl Origin {
         &self.facts
     }
 
+    /// The overrides, if the sweep file of `other` is the same.
+    pub(crate) fn set_for(self, other: &Self) -> Vec<(String, String)> {
+        if self.file == other.file && self.text == other.text { self.set } else { Vec::new() }
+    }
+
     /// Whether the file, its text and the overrides are the same. Without overrides, those of the last run count.
     pub(crate) fn is_of(&self, file: &SweepFile, set: &[(String, String)]) -> bool {
         absolute(&file.path) == self.file && self.text == file.text && (set.is_empty() || self.set == set)

@@ -66,6 +66,14 @@ pub(crate) fn prepare(arguments: &SweepArguments, machine: Option<&MachineArgume
     prepare_file(file.stem(), &file, arguments, machine)
 }
 
+/// As [`prepare`]. Without overrides, those of the last run of the file count, as for the report.
+pub(crate) fn prepare_as_run(arguments: &SweepArguments) -> Result<Prepared, Failure> {
+    let prepared = prepare(arguments, None)?;
+    let last = Origin::read(&prepared.dir).filter(|_| arguments.set.is_empty());
+    let set = last.map_or_else(Vec::new, |last| last.set_for(&prepared.origin));
+    if set.is_empty() { Ok(prepared) } else { prepare(&SweepArguments { set, ..arguments.clone() }, None) }
+}
+
 /// Prepares the sweep `name` that `text` describes. The text was derived from the sweep of `arguments`, with its
 /// overrides applied.
 pub(crate) fn prepare_text(arguments: &SweepArguments, name: &str, text: &str) -> Result<Prepared, Failure> {

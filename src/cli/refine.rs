@@ -12,7 +12,7 @@ use serde_yaml::{Mapping, Value as Yaml};
 use super::Failure;
 use super::arguments::SweepArguments;
 use super::output::{notify, print};
-use super::prepare::{Prepared, prepare};
+use super::prepare::{Prepared, prepare_as_run};
 use super::sweep_file::SweepFile;
 use crate::analysis::findings::next;
 use crate::analysis::refine::{Choice, Decision, LEAST_LEADERS, refine as decide};
@@ -34,7 +34,7 @@ pub(crate) struct RefineArguments {
 }
 
 pub(crate) fn refine(arguments: &RefineArguments) -> Result<ExitCode, Failure> {
-    let prepared = prepare(&arguments.sweep, None)?;
+    let prepared = prepare_as_run(&arguments.sweep)?;
     if !prepared.spec.arms.is_empty() {
         return Err(Failure::input(format!(
             "{}: `refine` does not work with `arms`, because each arm has a grid of its own. Narrow the lists of the best arms in the \

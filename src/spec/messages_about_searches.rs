@@ -45,7 +45,7 @@ fn normal_distributions() {
 fn choices_inside_a_value() {
     let text = "space:
   scheduler: [linear, {name: cosine, cycles: {choice: [0.5, zero], weights: [1, 2, 3]}}]
-  augmentation: [none, {name: eda, alpha: [0.05, 0.1]}]
+  augmentation: [none, {name: eda, alpha: [0.05, 0.1]}, [{name: eda, alpha: {uniform: [0.05, 0.3]}}, synonym]]
   optimizer: [{name: adamw, eps: {choice: []}}, {name: adamw, betas: {choice: [[0.9, 0.99], 0.9]}}, {name: adamw, eps: {choice: [1e-6, 0.000001]}}]";
     assert_snapshot!(mistakes(text));
 }

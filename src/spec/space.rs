@@ -416,9 +416,16 @@ impl Reader {
 
     /// A value of a list, and the values that must be valid: itself, or with the ends of what is drawn inside it.
     fn item(&mut self, path: &str, node: &Node, condition: Condition) -> (Item, Vec<Node>) {
+        let before = self.errors.len();
+        let of_several = node.list().unwrap_or_default().iter().filter_map(Node::map).flatten();
+        for (key, value) in of_several.filter(|(_, value)| value.map().is_some_and(has_word)) {
+            let what = format!("`{path}.{}` cannot be drawn inside a list", key.text().unwrap_or_default());
+            let hint = format!("draw it where it stands alone as a value of `{path}`, or write each list with its numbers");
+            self.error(value, what, hint);
+        }
         let mut item = Item { node: node.clone(), drawn: Vec::new() };
         let mut all_ends = Vec::new();
-        let mut is_readable = true;
+        let mut is_readable = self.errors.len() == before;
         for (entry, (key, value)) in node.map().unwrap_or_default().iter().enumerate() {
             let Some(range) = value.map().filter(|entries| has_word(entries)) else { continue };
             let path = format!("{path}.{}", key.text().unwrap_or_default());
