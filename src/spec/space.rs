@@ -420,7 +420,8 @@ impl Reader {
         let of_several = node.list().unwrap_or_default().iter().filter_map(Node::map).flatten();
         for (key, value) in of_several.filter(|(_, value)| value.map().is_some_and(has_word)) {
             let what = format!("`{path}.{}` cannot be drawn inside a list", key.text().unwrap_or_default());
-            let hint = format!("draw it where it stands alone as a value of `{path}`, or write each list with its numbers");
+            let hint =
+                format!("draw it where it stands alone as a value of `{path}`, or write each list with its numbers");
             self.error(value, what, hint);
         }
         let mut item = Item { node: node.clone(), drawn: Vec::new() };

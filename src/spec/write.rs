@@ -157,9 +157,13 @@ impl SweepSpec {
     pub(crate) fn drawing_rules(&self) -> String {
         let text = self.to_yaml(&ResolvedSources::default());
         let Ok(mut file) = text.and_then(|text| serde_yaml::from_str::<Mapping>(&text)) else { return String::new() };
-        ["name", "run"].iter().for_each(|section| drop(file.remove(section)));
+        for section in ["name", "run"] {
+            file.remove(section);
+        }
         if let Some(Yaml::Mapping(search)) = file.get_mut("search") {
-            ["trials", "time", "patience", "until"].iter().for_each(|key| drop(search.remove(key)));
+            for key in ["trials", "time", "patience", "until"] {
+                search.remove(key);
+            }
         }
         serde_yaml::to_string(&file).unwrap_or_default()
     }
