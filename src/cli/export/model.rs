@@ -37,6 +37,9 @@ pub(super) fn export(sweep: &Sweep, dir: &RunDir, arguments: &ExportArguments) -
     Ok(())
 }
 
+/// What makes a folder a model for those who load it. It is written last, so that an export that is killed leaves none.
+const MARKS: [&str; 3] = ["config.json", "modules.json", "adapter_config.json"];
+
 /// The files that were written. A part of a model must not stay: it would look like a whole one.
 #[derive(Default)]
 struct Written {
@@ -51,6 +54,11 @@ impl Written {
         store::write_file(&path, bytes)?;
         self.files.push(path);
         Ok(())
+    }
+
+    fn put_all(&mut self, folder: &Path, files: &[(String, Vec<u8>)]) -> Result<(), Failure> {
+        let (marks, others): (Vec<_>, Vec<_>) = files.iter().partition(|(name, _)| MARKS.contains(&name.as_str()));
+        others.into_iter().chain(marks).try_for_each(|(name, bytes)| self.put(folder.join(name), bytes))
     }
 
     /// Removes the files, and the new folders if nothing else is in them. The failure that is reported is the one before.
@@ -75,15 +83,12 @@ fn write(
     let files = model.read()?;
     if arguments.format == ExportFormat::Peft {
         let adapter = files.peft_files().map_err(|error| Failure::results(error.to_string()))?;
-        adapter.iter().try_for_each(|(name, bytes)| written.put(folder.join(name), bytes))?;
+        written.put_all(folder, &adapter)?;
         let id = &model.run.trial.id;
         notify(&format!("{shown}: trial {id}. PeftModel.from_pretrained(base, \"{shown}\") loads it"));
         return Ok(());
     }
     let hub = files.hub_folder(arguments.dtype.into()).map_err(|error| Failure::results(error.to_string()))?;
-    for (name, bytes) in &hub.files {
-        written.put(folder.join(name), bytes)?;
-    }
     let figure = store::read_file(&dir.report().join("curves.png")).ok().flatten();
     if let Some(figure) = &figure {
         written.put(folder.join("curves.png"), figure)?;
@@ -91,6 +96,7 @@ fn write(
     let provenance = ProvenanceReader::default().read(dir, sweep)?;
     let card = card(sweep, model, &hub, &files.labels, &provenance, figure.is_some());
     written.put(folder.join("README.md"), card.as_bytes())?;
+    written.put_all(folder, &hub.files)?;
     let id = &model.run.trial.id;
     if let Some(difference) = reads_otherwise(&files.data) {
         notify(&format!("warning: {difference}"));
@@ -248,4 +254,25 @@ fn long_texts(data: &DataConfig, hub: &HubFolder) -> String {
 fn file_name(source: &str) -> String {
     let path = PathBuf::from(source);
     path.file_name().map_or_else(|| source.to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder in place of a file stands for the moment at which the export ends.
+    #[test]
+    fn a_folder_becomes_a_model_with_its_last_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let files =
+            ["config.json", "model.safetensors", "modules.json", "vocab.txt"].map(|name| (name.to_owned(), vec![1]));
+        for blocked in ["model.safetensors", "vocab.txt"] {
+            fs::create_dir_all(folder.path().join(blocked).join("x")).unwrap();
+            assert!(Written::default().put_all(folder.path(), &files).is_err());
+            fs::remove_dir_all(folder.path().join(blocked)).unwrap();
+            assert!(MARKS.iter().all(|mark| !folder.path().join(mark).exists()), "{blocked}");
+        }
+        Written::default().put_all(folder.path(), &files).unwrap();
+        assert!(folder.path().join("config.json").exists() && folder.path().join("modules.json").exists());
+    }
 }
