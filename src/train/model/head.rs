@@ -158,9 +158,9 @@ impl Head {
         self.classifier.outputs
     }
 
-    /// The indices of the classifier's parameters.
-    pub fn classifier_parameters(&self) -> impl Iterator<Item = usize> {
-        std::iter::once(self.classifier.weight).chain(self.classifier.bias)
+    /// The indices of the classifier's weight and bias.
+    pub fn classifier_parameters(&self) -> (usize, Option<usize>) {
+        (self.classifier.weight, self.classifier.bias)
     }
 
     /// The rows of each sequence that the head reads.

@@ -112,11 +112,15 @@ impl Network {
             (None, Some(_)) => Trained::Adapters,
             (None, None) => Trained::All,
         };
-        let settings =
-            LoadSettings { freeze: wanted.freeze, reinit: wanted.reinit, draws_missing: new.is_some(), trained, seed };
-        let renewed: Vec<usize> = head.classifier_parameters().filter(|_| is_new).collect();
-        let parameters =
-            parameters::load(&declarations, shape, &tensors.without(&declarations, &renewed), settings, device, dtype)?;
+        let settings = LoadSettings {
+            freeze: wanted.freeze,
+            reinit: wanted.reinit,
+            new_classifier: is_new.then(|| head.classifier_parameters()),
+            draws_missing: new.is_some(),
+            trained,
+            seed,
+        };
+        let parameters = parameters::load(&declarations, shape, &tensors, settings, device, dtype)?;
         let dropout = wanted.dropout.map_or(shape.dropout, DropoutRates::all);
         let backend = if device.is_cpu() { Backend::Kernels } else { Backend::Candle };
         let (freeze, device, outputs) = (wanted.freeze, device.clone(), head.outputs());

@@ -36,6 +36,8 @@ pub struct LoadSettings {
     pub freeze: usize,
     /// Number of layers from above that start from new values, together with the head's dense layer.
     pub reinit: usize,
+    /// The classifier's weight and bias, if they start from new values.
+    pub new_classifier: Option<(usize, Option<usize>)>,
     /// Whether parameters that the checkpoint lacks start from random values. Else only those of the head may.
     pub draws_missing: bool,
     pub trained: Trained,
@@ -85,15 +87,6 @@ impl<'a> Tensors<'a> {
     #[must_use]
     pub fn only(mut self, name: &str, new_name: String) -> Self {
         Self(self.0.remove(name).map(|view| (new_name, view)).into_iter().collect())
-    }
-
-    /// Without the values of these declared parameters.
-    #[must_use]
-    pub fn without(mut self, declarations: &Declarations, parameters: &[usize]) -> Self {
-        for &parameter in parameters {
-            self.0.remove(&declarations.all[parameter].name);
-        }
-        self
     }
 
     /// Whether the checkpoint has the weight and the bias of this linear layer.
@@ -192,12 +185,14 @@ pub fn load(
 ) -> Result<Vec<Parameter>, TrainError> {
     let mut parameters = Vec::with_capacity(declarations.all.len());
     let mut faults = Vec::new();
-    for declaration in &declarations.all {
-        let value = match stored(declaration, shape, tensors, settings, &mut faults)? {
+    for (index, declaration) in declarations.all.iter().enumerate() {
+        let is_new = settings.new_classifier.is_some_and(|(weight, bias)| index == weight || Some(index) == bias);
+        let stored = if is_new { None } else { stored(declaration, shape, tensors, settings, &mut faults)? };
+        let value = match stored {
             Some(value) => value,
             // After a fault the network is not built, so nothing of the size that config.json claims is made.
             None if !faults.is_empty() => continue,
-            None => draw(declaration, shape.initializer_range, settings.seed)?,
+            None => draw(declaration, shape.initializer_range, random_of(declaration, settings.seed, is_new))?,
         };
         let value = value.to_dtype(dtype)?.to_device(device)?;
         // Layers from 1; the embeddings are 0 and the head is above all layers.
@@ -256,25 +251,21 @@ fn stored(
     }
 }
 
-/// An initial value from the seed and the name, so that it does not depend on other parameters.
-fn draw(declaration: &Declaration, initializer_range: f64, seed: u64) -> Result<Tensor, TrainError> {
+/// An initial value.
+fn draw(declaration: &Declaration, initializer_range: f64, random: Random) -> Result<Tensor, TrainError> {
     let count: usize = declaration.shape.iter().product();
     let values: Vec<f32> = match declaration.initial {
         Initial::Constant(value) => vec![value; count],
-        Initial::Normal => {
-            let random = named(declaration, seed);
-            (0..count as u64).map(|i| (random.normal(i) * initializer_range) as f32).collect()
-        }
-        Initial::Uniform(bound) => {
-            let random = named(declaration, seed);
-            (0..count as u64).map(|i| ((2.0 * random.unit(i) - 1.0) * bound) as f32).collect()
-        }
+        Initial::Normal => (0..count as u64).map(|i| (random.normal(i) * initializer_range) as f32).collect(),
+        Initial::Uniform(bound) => (0..count as u64).map(|i| ((2.0 * random.unit(i) - 1.0) * bound) as f32).collect(),
     };
     Ok(Tensor::from_vec(values, declaration.shape.as_slice(), &Device::Cpu)?)
 }
 
-/// The random numbers of a parameter.
-fn named(declaration: &Declaration, seed: u64) -> Random {
+/// The random numbers of a parameter, from the seed and the name, so that they do not depend on other parameters. `is_new`: its value
+/// takes the place of one that was trained, perhaps from the value that this seed gives otherwise. It must not resemble that one.
+fn random_of(declaration: &Declaration, seed: u64, is_new: bool) -> Random {
     let random = Random::new(seed, Purpose::Initialisation);
-    declaration.name.bytes().fold(random, |random, byte| random.at(u64::from(byte)))
+    let named = declaration.name.bytes().fold(random, |random, byte| random.at(u64::from(byte)));
+    if is_new { named.at(u64::MAX) } else { named }
 }

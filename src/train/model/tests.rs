@@ -6,6 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use proptest::prelude::*;
 
 use super::gradient_buffer::GradientBuffer;
+use super::head::WantedHead;
 use super::operations::Place;
 use super::{Backend, Network, Pass, Training};
 use crate::train::batch::{MicroBatch, Mix};
@@ -632,6 +633,12 @@ mod loading {
         assert_eq!(values(&plain, "classifier.weight"), values(&renewed, "classifier.weight"));
         assert_ne!(values(&renewed, "classifier.weight"), values(&other, "classifier.weight"));
         assert!(values(&renewed, "encoder.layer.1.output.dense.bias").iter().all(|&x| x == 0.0));
+        // A new classifier is not the one that an earlier training with this seed started from.
+        let model = ModelConfig { pooling: Some(Pooling::Pooler), ..crate::train::testing::config().model };
+        let head = WantedHead { is_new: true, ..WantedHead::from(3) };
+        let new = Network::load(&good.config, &[&good.weights], &model, head, 5, &Device::Cpu).unwrap();
+        assert_ne!(values(&plain, "classifier.weight"), values(&new, "classifier.weight"));
+        assert_eq!(values(&plain, "pooler.dense.weight"), values(&new, "pooler.dense.weight"));
         let spread = values(&renewed, "pooler.dense.weight");
         let deviation = (spread.iter().map(|x| x * x).sum::<f32>() / spread.len() as f32).sqrt();
         assert!((deviation - 0.02).abs() < 0.002, "deviation {deviation}");
