@@ -2,6 +2,7 @@
 
 mod choose;
 mod first_sweep;
+mod folder;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,11 +15,12 @@ use super::contained::{contained, size_of};
 use super::output::{notify, notify_all};
 use crate::spec;
 use crate::store;
-use crate::train::data::{Column, SourceColumns, columns, has_eval_split, has_test_split};
+use crate::train::data::{Column, SourceColumns, columns, has_eval_split, has_several_labels, has_test_split};
 use crate::train::{self, Cache, TrainError};
 use crate::trial::{BadRows, ColumnNames, DataConfig, DataFacts, EvalSource, TaskName};
 use choose::{Roles, choose};
 use first_sweep::{FirstSweep, MAX_LENGTH};
+use folder::SweepFolder;
 
 /// The checkpoint of a first sweep. It is compiled in, so the sweep runs without a download.
 const MODEL: &str = "embedded:minilm-l3";
@@ -51,7 +53,8 @@ pub(crate) fn init(arguments: &InitArguments) -> Result<ExitCode, Failure> {
     if let Some((key, _)) = arguments.set.iter().find(|(key, _)| !key.starts_with("data.")) {
         return Err(Failure::input(format!("--set {key}: expected a key of `data`, such as data.text=review")));
     }
-    let sweep = contained(0, size_of(&arguments.data), || look_at(arguments))?;
+    let mut sweep = contained(0, size_of(&arguments.data), || look_at(arguments))?;
+    sweep.set_folder(&SweepFolder::of(&path));
     let stem = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
     let shown = path.display().to_string();
     let text = sweep.text(&shown);
@@ -90,7 +93,7 @@ fn look_at(arguments: &InitArguments) -> Result<FirstSweep, Failure> {
         other_columns = found.iter().map(|column| column.name.clone()).filter(|name| !roles.has(name)).collect();
         data.text = roles.text;
         data.label = roles.label;
-        if !given("data.task") && data.label.0.len() > 1 {
+        if !given("data.task") && (data.label.0.len() > 1 || roles.has_several) {
             data.task = TaskName::MultiLabel;
         }
         data.text_pair = roles.text_pair;
@@ -100,6 +103,9 @@ fn look_at(arguments: &InitArguments) -> Result<FirstSweep, Failure> {
         if !given("data.choices") && !roles.choices.is_empty() {
             (data.task, data.choices) = (TaskName::MultipleChoice, roles.choices);
         }
+    }
+    if !has_columns && !given("data.task") && has_several_labels(&located, &data) {
+        data.task = TaskName::MultiLabel;
     }
     let mut with_eval = DataConfig { eval: EvalSource::File(located.clone()), ..data.clone() };
     let with_eval_facts =

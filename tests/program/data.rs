@@ -57,3 +57,36 @@ fn bad_rows_stop_a_sweep_or_are_left_out() {
         &["bad rows that are left out (data.bad_rows: skip): 3", "4 training rows, 2 evaluation rows, 2 classes"],
     );
 }
+
+/// The data that `init` has described is the one that is read from its sweep file, wherever that is.
+#[test]
+fn init_names_the_data_from_the_folder_of_its_sweep_file() {
+    let place = place("", ROWS);
+    place.write("proj/mine.csv", ROWS.replace("pos", "other").replace("neg", "different"));
+    place.write("dev.csv", ROWS);
+    place.expect(0, "init mine.csv --set data.eval=dev.csv -o proj/deep/first.yaml");
+    let planned = place.expect(0, "plan proj/deep/first.yaml").err;
+    expect_lines(&planned, &["classes: neg 50.0 % (50.0 % in eval), pos 50.0 % (50.0 % in eval)"]);
+    place.expect(0, "init mine.csv -o proj/first.yaml");
+    let planned = place.expect(0, "plan proj/first.yaml").err;
+    assert!(planned.contains("classes: neg "), "{planned}");
+}
+
+#[test]
+fn texts_with_several_labels_are_a_task_of_their_own() {
+    let row = |i: usize| ["a", "b", "c"].map(|name| (name, i)).map(|(name, i)| (name, i % 2 == 0 || name == "a"));
+    let labels = |i: usize| row(i).into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect::<Vec<_>>();
+    let json: String = (0..12).map(|i| format!("{{\"text\": \"text {i}\", \"tags\": {:?}}}\n", labels(i))).collect();
+    let csv: String = (0..12).map(|i| format!("text {i},{}\n", labels(i).join("|"))).collect();
+    let fasttext: String = (0..12).map(|i| format!("__label__{} text {i}\n", labels(i).join(" __label__"))).collect();
+    let files = [("a.jsonl", json), ("a.csv", format!("text,labels\n{csv}")), ("a.txt", fasttext)];
+    for (name, content) in files {
+        let place = place("", ROWS);
+        place.write(name, content);
+        let found = place.expect(0, &format!("init {name}")).err;
+        assert!(!found.contains("left out"), "{name}: {found}");
+        assert!(place.read("a.yaml").contains("task: multi_label"), "{name}: {}", place.read("a.yaml"));
+        let planned = place.expect(0, "plan a.yaml").err;
+        assert!(planned.contains("classes: a 100.0 %"), "{name}: {planned}");
+    }
+}

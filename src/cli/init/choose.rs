@@ -20,6 +20,8 @@ pub(super) struct Roles {
     pub label: ColumnNames,
     /// Whether the labels are numbers to predict.
     pub is_number: bool,
+    /// Whether a text may have several labels, in one column.
+    pub has_several: bool,
 }
 
 /// Words in the names of label columns, the most certain first. The first [`OF_ALL`] name a column of all labels, the others may
@@ -114,6 +116,10 @@ const LONGEST_LABEL: f64 = 60.0;
 /// What counts when a column is chosen.
 struct Looks<'a> {
     name: &'a str,
+    /// Whether rows hold lists.
+    is_list: bool,
+    /// Whether a value may be several labels. Then each of them counts as a value.
+    has_several: bool,
     /// Rows with a value.
     rows: usize,
     distinct: usize,
@@ -128,8 +134,10 @@ struct Looks<'a> {
 
 impl<'a> Looks<'a> {
     fn of(column: &'a Column) -> Self {
-        let values: Vec<&str> =
-            column.values.iter().map(|value| value.trim()).filter(|value| !value.is_empty()).collect();
+        let whole = || column.values.iter().map(|value| value.trim()).filter(|value| !value.is_empty());
+        let parts: Vec<&str> = whole().flat_map(label_parts).collect();
+        let has_several = column.is_list || are_several(whole().count(), &parts);
+        let values: Vec<&str> = if has_several { parts } else { whole().collect() };
         let rows = values.len();
         let share = |count: usize| count as f64 / rows.max(1) as f64;
         let count = |fits: &dyn Fn(char) -> bool| -> usize {
@@ -138,6 +146,8 @@ impl<'a> Looks<'a> {
         let characters = count(&|_| true);
         Self {
             name: &column.name,
+            is_list: column.is_list,
+            has_several,
             rows,
             distinct: values.iter().collect::<HashSet<_>>().len(),
             mean_characters: share(characters),
@@ -157,24 +167,35 @@ impl<'a> Looks<'a> {
     }
 
     fn can_be_label(&self) -> bool {
-        self.distinct >= 2 && self.mean_characters <= LONGEST_LABEL
+        self.distinct >= 2 && self.mean_characters <= LONGEST_LABEL && !(self.is_list && self.has_fractions)
     }
 
-    /// Whether the values look like classes: each of them occurs several times.
+    /// Whether the values look like classes: each of them occurs several times. Lists of numbers are rarely classes.
     fn looks_like_label(&self) -> bool {
-        self.can_be_label() && self.distinct * 3 <= self.rows.max(6)
+        let are_ids = self.is_list && self.numbers > 0.5;
+        self.can_be_label() && !are_ids && self.distinct * 3 <= self.rows.max(6)
     }
 
     /// Dates and ids are no texts, unless the name of the column says so.
     fn can_be_text(&self) -> bool {
         let is_named = TEXTS.contains(&self.name.to_lowercase().as_str());
-        self.rows > 0 && self.numbers < 0.5 && (is_named || self.digits < 0.25)
+        self.rows > 0 && !self.is_list && self.numbers < 0.5 && (is_named || self.digits < 0.25)
     }
 
-    /// Whether the values are to be predicted as numbers: they have fractions, and hardly any of them occurs twice.
+    /// Whether the values are to be predicted as numbers: they have fractions.
     fn looks_like_number(&self) -> bool {
-        self.numbers >= 0.95 && self.has_fractions && self.distinct * 3 > self.rows
+        self.numbers >= 0.95 && self.has_fractions && !self.is_list
     }
+}
+
+/// The labels of a value.
+fn label_parts(value: &str) -> impl Iterator<Item = &str> {
+    value.split('|').map(str::trim).filter(|part| !part.is_empty())
+}
+
+/// Whether values with these parts are several labels: some have several, and the parts occur again and again.
+fn are_several(values: usize, parts: &[&str]) -> bool {
+    parts.len() > values && parts.iter().collect::<HashSet<_>>().len() * 2 <= parts.len()
 }
 
 /// Chooses the columns that are not given. `task`: the one that is given. The error says what is missing.
@@ -203,12 +224,20 @@ pub(super) fn choose(
     };
     let is_label = |column: &Looks<'_>| label.0.iter().any(|name| name == column.name);
     let is_number = choices.is_empty() && looks.iter().any(|column| is_label(column) && column.looks_like_number());
+    let has_several = choices.is_empty() && looks.iter().any(|column| is_label(column) && column.has_several);
     if let Some(text) = text {
-        return Ok(Roles { text, text_pair: None, choices, label, is_number });
+        return Ok(Roles { text, text_pair: None, choices, label, is_number, has_several });
     }
     let pairs: &[(&str, &str)] = if choices.is_empty() { &PAIRS } else { &QUESTIONS };
     if let Some((first, second)) = pair(&looks, pairs) {
-        return Ok(Roles { text: first.into(), text_pair: Some(second.to_owned()), choices, label, is_number });
+        return Ok(Roles {
+            text: first.into(),
+            text_pair: Some(second.to_owned()),
+            choices,
+            label,
+            is_number,
+            has_several,
+        });
     }
     let texts = looks.iter().filter(|column| !is_label(column) && column.can_be_text());
     let text = texts
@@ -219,14 +248,15 @@ pub(super) fn choose(
         .ok_or_else(|| {
             format!("no column looks like texts; the columns are {}. Name it: --set data.text=COLUMN", names(&looks))
         })?;
-    Ok(Roles { text: text.name.into(), text_pair: None, choices, label, is_number })
+    Ok(Roles { text: text.name.into(), text_pair: None, choices, label, is_number, has_several })
 }
 
 /// Columns of 1 and 0 that are a label each: several, in a file without a column of all labels.
 fn flags(columns: &[Column]) -> Option<ColumnNames> {
     let is_flag = |column: &&Column| {
         let mut values = column.values.iter().map(|value| value.trim().to_lowercase());
-        !column.values.is_empty()
+        !column.is_list
+            && !column.values.is_empty()
             && values.all(|value| ["0", "1", "0.0", "1.0", "true", "false"].contains(&value.as_str()))
     };
     let found: Vec<String> = columns.iter().filter(is_flag).map(|column| column.name.clone()).collect();
@@ -262,7 +292,7 @@ fn question(columns: &[Column], label: Option<&str>) -> Result<Option<(Vec<Strin
 /// Columns that may be the choices of a question: names that differ in their last character, which counts from 0, 1 or `a`.
 fn choice_columns(columns: &[Column]) -> Vec<Vec<String>> {
     let mut groups: Vec<(&str, Vec<&Column>)> = Vec::new();
-    for column in columns.iter().filter(|column| Looks::of(column).rows > 0) {
+    for column in columns.iter().filter(|column| !column.is_list && Looks::of(column).rows > 0) {
         let Some(last) = column.name.chars().next_back().filter(char::is_ascii_alphanumeric) else { continue };
         let start = &column.name[..column.name.len() - last.len_utf8()];
         match groups.iter_mut().find(|(known, _)| *known == start) {
@@ -297,8 +327,10 @@ fn choose_label<'a>(columns: impl Iterator<Item = &'a Looks<'a>> + Clone) -> Opt
     let constant = columns.clone().find(|column| column.named(&LABELS[..1]).is_some());
     let by_content = || columns.clone().filter(|column| column.looks_like_label()).min_by_key(|column| column.distinct);
     let found = named.or_else(by_content).or(constant);
-    let number = || columns.filter(|column| column.looks_like_number()).max_by_key(|column| column.distinct);
-    found.or_else(number).map(|column| column.name.to_owned())
+    let number = || columns.clone().filter(|column| column.looks_like_number()).max_by_key(|column| column.distinct);
+    let found = found.or_else(number);
+    let mut lists = columns.filter(|column| column.is_list && column.can_be_label() && column.numbers < 0.5);
+    found.or_else(|| lists.next()).map(|column| column.name.to_owned())
 }
 
 fn pair<'a>(columns: &'a [Looks<'a>], pairs: &[(&str, &str)]) -> Option<(&'a str, &'a str)> {
@@ -331,13 +363,24 @@ mod tests {
     use super::*;
 
     fn column(name: &str, values: &[&str]) -> Column {
-        Column { name: name.into(), values: values.iter().map(ToString::to_string).collect(), is_item: false }
+        Column {
+            name: name.into(),
+            values: values.iter().map(ToString::to_string).collect(),
+            is_item: false,
+            is_list: false,
+        }
     }
 
     fn check(columns: &[Column], text: &str, pair: Option<&str>, label: &str) {
         let text_pair = pair.map(str::to_owned);
-        let expected =
-            Roles { text: text.into(), text_pair, choices: Vec::new(), label: label.into(), is_number: false };
+        let expected = Roles {
+            text: text.into(),
+            text_pair,
+            choices: Vec::new(),
+            label: label.into(),
+            is_number: false,
+            has_several: false,
+        };
         assert_eq!(choose(columns, None, None, None), Ok(expected));
     }
 
@@ -388,7 +431,14 @@ mod tests {
         let roles = choose(&columns, Some(text.clone()), Some("stars".into()), None);
         assert_eq!(
             roles,
-            Ok(Roles { text, text_pair: None, choices: Vec::new(), label: "stars".into(), is_number: false })
+            Ok(Roles {
+                text,
+                text_pair: None,
+                choices: Vec::new(),
+                label: "stars".into(),
+                is_number: false,
+                has_several: false
+            })
         );
     }
 
@@ -427,6 +477,29 @@ mod tests {
         let short = column("1", &["fine", "bad", "so so", "good", "no", "great"]);
         let roles = choose(&[days, short, scores], None, None, None).unwrap();
         assert_eq!((roles.text, roles.label, roles.is_number), ("1".into(), "2".into(), true));
+    }
+
+    #[test]
+    fn numbers_with_fractions_may_be_few() {
+        let halves = column("rating", &["0.5", "1.5", "0.5", "1.5", "2.5", "2.5"]);
+        assert!(choose(&[texts("review"), halves], None, None, None).unwrap().is_number);
+        let whole = column("rating", &["1.0", "2.0", "1.0", "2.0", "1.0", "2.0"]);
+        assert!(!choose(&[texts("review"), whole], None, None, None).unwrap().is_number);
+    }
+
+    #[test]
+    fn a_text_may_have_several_labels() {
+        let found = |name: &str, values: &[&str], is_list| {
+            let labels = Column { is_list, ..column(name, values) };
+            choose(&[texts("text"), labels], None, None, None).map(|roles| (roles.label.to_string(), roles.has_several))
+        };
+        let joined = ["a|b", "a", "b|c", "", "c", "a | c"];
+        assert_eq!(found("labels", &joined, true), Ok(("labels".into(), true)));
+        assert_eq!(found("labels", &joined, false), Ok(("labels".into(), true)));
+        // The only column of lists, also where few labels occur twice.
+        assert_eq!(found("tags", &["a|b", "a|c", "a|d", "a|e", "a|f", "a|g"], true), Ok(("tags".into(), true)));
+        assert_eq!(found("labels", &["a", "b", "a", "b", "a", "b"], false), Ok(("labels".into(), false)));
+        assert!(found("ids", &["101|7", "101|8", "101|9", "101|4", "101|5", "101|6"], true).is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use super::folder::SweepFolder;
 use crate::trial::{BadRows, ColumnNames, DataConfig, DataFacts, EvalSource, TaskName, printable};
 
 /// The longest text that the checkpoint takes, in tokens.
@@ -33,6 +34,16 @@ pub(super) struct FirstSweep {
 }
 
 impl FirstSweep {
+    /// Writes the sources as they are read from a sweep file in this folder.
+    pub(super) fn set_folder(&mut self, folder: &SweepFolder) {
+        self.source = folder.source(&self.source);
+        for (key, value) in &mut self.given {
+            if matches!(key.as_str(), "data.eval" | "data.test" | "data.eval.file" | "data.test.file") {
+                *value = folder.setting(value);
+            }
+        }
+    }
+
     /// What the data is like, in lines.
     pub(super) fn description(&self) -> Vec<String> {
         self.facts.report.lines(&self.facts.labels)

@@ -9,6 +9,8 @@ use crate::trial::{TaskName, Truncate};
 const LABEL_SEPARATOR: &str = "|";
 /// Stands between the words of a text, and between their tags.
 pub(super) const WORD_SEPARATOR: &str = " ";
+/// What to do with several labels of one text.
+pub(super) const SEVERAL_LABELS: &str = "if a text may have several labels, write `task: multi_label`";
 /// A label that is none of the task's, in a file that needs no labels.
 const UNREADABLE: &str = "?";
 /// Stands within a word of a list in place of a space.
@@ -113,6 +115,11 @@ impl<'a> Columns<'a> {
     pub fn separator(&self, index: usize) -> Option<&'static str> {
         let is_labels = self.label_is_list && self.labels == 1 && index == self.texts;
         is_labels.then_some(LABEL_SEPARATOR).or(self.are_words.then_some(WORD_SEPARATOR))
+    }
+
+    /// Whether the column with this index is the label of a task with one label for each text.
+    pub fn expects_one_label(&self, index: usize) -> bool {
+        self.is_label(index) && self.task == Some(TaskName::Classification)
     }
 
     /// Texts are cut to this part.

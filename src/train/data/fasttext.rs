@@ -51,7 +51,9 @@ fn split<'l>(line: &'l str, columns: &Columns<'_>) -> Result<(String, &'l str), 
     match (names.as_slice(), separator) {
         ([name], _) => Ok(((*name).to_owned(), text)),
         (names, Some(separator)) => Ok((names.join(separator), text)),
-        _ => Err("the line has several labels; expected one label for each text"),
+        _ => Err(
+            "the line has several labels; expected one label for each text; if a text may have several, write `task: multi_label`",
+        ),
     }
 }
 

@@ -13,7 +13,7 @@ use super::source::files;
 use super::split_name::SplitName;
 use super::table::Table;
 use crate::train::TrainError;
-use crate::trial::{BadRows, DataConfig};
+use crate::trial::{BadRows, DataConfig, TaskName};
 
 /// A column of a data file.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +24,8 @@ pub struct Column {
     pub values: Vec<String>,
     /// Whether it is an item of a list, such as `endings.0`.
     pub is_item: bool,
+    /// Whether rows hold lists. The values of a list are joined with `|`, as labels of `task: multi_label` are.
+    pub is_list: bool,
 }
 
 /// The columns of a source.
@@ -72,10 +74,23 @@ pub fn columns(source: &str, config: &DataConfig, named: &[String]) -> Result<So
     let (mut columns, mut first_error) = (Vec::new(), None);
     for name in names {
         let wanted = Columns::new(std::slice::from_ref(&name), None, &[], longest(&config));
-        match Table::read(source, SplitName::Train, &config, &wanted) {
-            Ok(table) => columns.push(Column { name, values: texts(table), is_item: false }),
-            // A list or an object in every row is neither a text nor a label.
-            Err(error) => {
+        let read = Table::read(source, SplitName::Train, &config, &wanted);
+        let values = if read.as_ref().is_ok_and(|table| table.skipped_rows == 0) {
+            None
+        } else {
+            lists(source, &config, &name, read.as_ref().map_or(0, |table| table.rows.len()))
+        };
+        match (values, read) {
+            (Some(values), read) => {
+                // Also the choices of a question are lists, in every row.
+                if read.is_err() {
+                    columns.extend(items(source, &config, &name));
+                }
+                columns.push(Column { name, values, is_item: false, is_list: true });
+            }
+            (None, Ok(table)) => columns.push(Column { name, values: texts(table), is_item: false, is_list: false }),
+            // An object in every row is neither a text nor a label.
+            (None, Err(error)) => {
                 columns.extend(items(source, &config, &name));
                 first_error.get_or_insert(error);
             }
@@ -87,6 +102,27 @@ pub fn columns(source: &str, config: &DataConfig, named: &[String]) -> Result<So
     Ok(if are_numbers { SourceColumns::Numbered(columns) } else { SourceColumns::Named(columns) })
 }
 
+/// The values of a column with lists, each list joined to one value. None if that makes no more rows readable than the `readable` ones.
+fn lists(source: &str, config: &DataConfig, column: &String, readable: usize) -> Option<Vec<String>> {
+    let wanted = label_lists(std::slice::from_ref(column), config);
+    let table = Table::read(source, SplitName::Train, config, &wanted).ok()?;
+    (table.rows.len() > readable).then(|| texts(table))
+}
+
+/// A column of labels that may be lists. The joined labels are read as the text of a row.
+fn label_lists<'a>(column: &'a [String], config: &DataConfig) -> Columns<'a> {
+    Columns::of_task(TaskName::MultiLabel, &[], None, column, longest(config))
+}
+
+/// Whether a row of a located source without columns, such as a fastText file, has several labels.
+#[must_use]
+pub fn has_several_labels(source: &str, config: &DataConfig) -> bool {
+    let label = ["label".to_owned()];
+    let config = DataConfig { bad_rows: BadRows::Skip, ..config.clone() };
+    let table = Table::read(source, SplitName::Train, &config, &label_lists(&label, &config));
+    table.is_ok_and(|table| table.rows.iter().any(|row| row.label.contains('|')))
+}
+
 /// The items of the lists in a column, as columns. None if rows have lists of different lengths.
 fn items(source: &str, config: &DataConfig, column: &str) -> Vec<Column> {
     /// More items than a question has choices.
@@ -95,7 +131,7 @@ fn items(source: &str, config: &DataConfig, column: &str) -> Vec<Column> {
         let name = format!("{column}.{place}");
         let wanted = Columns::new(std::slice::from_ref(&name), None, &[], longest(config));
         let values = Table::read(source, SplitName::Train, config, &wanted).map(texts).ok()?;
-        Some(Column { name, values, is_item: true })
+        Some(Column { name, values, is_item: true, is_list: false })
     };
     let items: Vec<Column> = (0..MOST).map_while(item).collect();
     let rows = items.first().map_or(0, |item| item.values.len());
@@ -180,7 +216,12 @@ mod tests {
         check(
             "a.jsonl",
             "{\"endings\": [\"x\", \"y\"], \"many\": [1, 2, 3]}\n{\"endings\": [\"z\", \"w\"], \"many\": [1, 2]}\n",
-            &[("endings.0", &["x", "z"]), ("endings.1", &["y", "w"])],
+            &[
+                ("endings.0", &["x", "z"]),
+                ("endings.1", &["y", "w"]),
+                ("endings", &["x|y", "z|w"]),
+                ("many", &["1|2|3", "1|2"]),
+            ],
         );
         check("a.csv", "text^label\nfine^1\nbad^0\n", &[("text", &["fine", "bad"]), ("label", &["1", "0"])]);
         // Classes may have the name of their column.
@@ -203,6 +244,23 @@ mod tests {
     }
 
     #[test]
+    fn lists_in_some_rows_are_lists_in_all() {
+        check(
+            "a.jsonl",
+            "{\"t\": \"x\", \"tags\": [\"a\", \"b\"]}\n{\"t\": \"y\", \"tags\": [\"a\"]}\n{\"t\": \"z\", \"tags\": []}\n",
+            &[("t", &["x", "y", "z"]), ("tags", &["a|b", "a", ""])],
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let several = |content: &str| {
+            let path = folder.path().join("a.txt");
+            std::fs::write(&path, content).unwrap();
+            has_several_labels(path.to_str().unwrap(), &DataConfig::default())
+        };
+        assert!(several("__label__a x\n__label__a __label__b y\n"));
+        assert!(!several("__label__a x|y\n__label__b y\n"));
+    }
+
+    #[test]
     fn a_file_without_rows_says_so() {
         let folder = tempfile::tempdir().unwrap();
         for (name, content) in [("a.csv", "text,label\n"), ("a.json", "[]")] {
@@ -220,7 +278,7 @@ mod tests {
             (
                 "a.jsonl",
                 "{\"turns\": [{\"says\": \"x\"}, {}]}\n{\"turns\": [{\"says\": \"y\"}, {}]}\n",
-                "FILE:1: `turns` is a list of 2 values; expected a single value, such as `turns.0.says` (2 rows: lines 1, 2)",
+                "FILE:1: `turns` is a list; expected a single value, such as `turns.0.says` (2 rows: lines 1, 2)",
             ),
             ("a.csv", "text,label\nx,y,z\nx,y,z,w\n", "FILE:2: the header has 2 columns, but this row has 3 fields"),
         ] {

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Deserializer, Map, Value};
 
-use super::columns::{Columns, NO_BREAK_SPACE, WORD_SEPARATOR, missing_column, position};
+use super::columns::{Columns, NO_BREAK_SPACE, SEVERAL_LABELS, WORD_SEPARATOR, missing_column, position};
 use super::error::DataError;
 use super::rows::{BadRow, ParsedFile};
 use crate::train::{KeyFault, TrainError};
@@ -144,7 +144,9 @@ pub(super) fn rows(
             columns.row(line, |index| {
                 let column = columns.wanted()[index].1;
                 let value = look_up(&object, column).ok_or_else(|| format!("there is no field `{column}`"))?;
-                text_of(column, value, columns.separator(index))
+                let text = text_of(column, value, columns.separator(index));
+                let advises = value.is_array() && columns.expects_one_label(index);
+                text.map_err(|reason| if advises { format!("{reason}; {SEVERAL_LABELS}") } else { reason })
             })
         });
         match row {
@@ -211,7 +213,7 @@ fn text_of(column: &str, value: &Value, separator: Option<&str>) -> Result<Strin
         }
         Value::Array(items) => {
             let advice = items.first().map_or_else(String::new, |item| field_advice(&format!("{column}.0"), item));
-            Err(format!("`{column}` is a list of {} values; expected a single value{advice}", items.len()))
+            Err(format!("`{column}` is a list; expected a single value{advice}"))
         }
         Value::Object(_) => {
             let advice = field_advice(column, value);

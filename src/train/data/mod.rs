@@ -61,7 +61,7 @@ pub use epochs::Epochs;
 pub use error::{DataError, DataErrorKind};
 pub use example::Example;
 pub use files::{file_hashes, find, read, stored_size, unpack};
-pub use inspect::{Column, SourceColumns, columns, has_eval_split, has_test_split};
+pub use inspect::{Column, SourceColumns, columns, has_eval_split, has_several_labels, has_test_split};
 pub use load::{
     CHARACTERS_PER_TOKEN, LoadedHashes, TestRows, check_data, data_facts, data_size, encoder, load, load_hashed,
     source_size, test_rows,

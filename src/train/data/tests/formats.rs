@@ -119,7 +119,8 @@ fn messages_about_faulty_files() {
     check(
         "a.jsonl",
         "{\"text\":\"x\",\"label\":[1,2]}",
-        "FILE:1: `label` is a list of 2 values; expected a single value; `data.bad_rows: skip` leaves such rows out",
+        "FILE:1: `label` is a list; expected a single value; if a text may have several labels, write `task: multi_label`; \
+         `data.bad_rows: skip` leaves such rows out",
     );
     check(
         "a.tsv.gz",
