@@ -42,6 +42,27 @@ impl Sweep {
         self.search.as_ref().and_then(SearchHistory::undrawn).unwrap_or(0) as usize
     }
 
+    /// The ended trials, the best one first: by their best evaluation, of two alike the one with the lower id. Diverged trials are last.
+    /// This order decides everywhere whose weights are kept, exported, tested and described.
+    #[must_use]
+    pub fn ranked_trials(&self) -> Vec<&Run> {
+        let ended = self.runs.iter().filter_map(|run| Some((run, run.outcome.as_ref()?.cost())));
+        let mut ranked: Vec<(&Run, f64)> = ended.collect();
+        ranked.sort_by(|(a, cost_a), (b, cost_b)| {
+            let is_last = |run: &Run| run.status == Status::Diverged;
+            is_last(a).cmp(&is_last(b)).then(cost_a.total_cmp(cost_b)).then_with(|| a.trial.id.cmp(&b.trial.id))
+        });
+        ranked.into_iter().map(|(run, _)| run).collect()
+    }
+
+    /// The first of [`Self::ranked_trials`], if it has a usable model.
+    #[must_use]
+    pub fn winner(&self) -> Option<&Run> {
+        let best = self.ranked_trials().into_iter().next()?;
+        let is_usable = best.status != Status::Diverged && best.outcome.as_ref()?.cost().is_finite();
+        is_usable.then_some(best)
+    }
+
     /// The smallest change of the evaluation loss that counts.
     pub fn least_change(&self) -> f64 {
         let ended = self.runs.iter().filter(|run| run.outcome.is_some());

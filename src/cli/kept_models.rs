@@ -8,7 +8,7 @@ use crate::analysis::{Run, Sweep};
 use crate::report;
 use crate::store::{self, RunDir};
 use crate::train::classifier::ClassifierFiles;
-use crate::trial::{BestScore, EvalRow, Metric, Outcome, Status, TrialId};
+use crate::trial::{BestScore, EvalRow, Metric, Outcome, TrialId};
 
 /// A trial that kept its weights.
 pub(crate) struct KeptModel<'a> {
@@ -24,23 +24,13 @@ pub(crate) struct KeptModel<'a> {
 
 impl<'a> KeptModel<'a> {
     /// The trials that kept weights, the best one first.
-    pub(crate) fn all(sweep: &'a Sweep, dir: &RunDir) -> Vec<Self> {
-        let mut models: Vec<Self> = sweep.runs.iter().filter_map(|run| Self::of(run, dir)).collect();
-        models.sort_by(|a, b| a.outcome.cost().total_cmp(&b.outcome.cost()));
-        models
-    }
-
-    /// The lowest cost of all trials with a usable model, whether they kept their weights or not.
-    pub(crate) fn best_cost(sweep: &Sweep) -> Option<f64> {
-        let usable = sweep.runs.iter().filter(|run| run.status != Status::Diverged);
-        let costs = usable.filter_map(|run| run.outcome.as_ref()).map(Outcome::cost);
-        costs.filter(|cost| cost.is_finite()).min_by(f64::total_cmp)
+    fn all(sweep: &'a Sweep, dir: &RunDir) -> Vec<Self> {
+        sweep.ranked_trials().into_iter().filter_map(|run| Self::of(run, dir)).collect()
     }
 
     /// The best trial, if it kept its weights.
     pub(crate) fn leader(sweep: &'a Sweep, dir: &RunDir) -> Option<Self> {
-        let best = Self::best_cost(sweep)?;
-        Self::all(sweep, dir).into_iter().next().filter(|model| model.outcome.cost() <= best)
+        Self::of(sweep.winner()?, dir)
     }
 
     /// The model of one trial.
@@ -64,7 +54,7 @@ impl<'a> KeptModel<'a> {
         if models.is_empty() {
             return Err(Failure::input(format!("{name}: no trial kept its weights. {}", how_to_keep(name))));
         }
-        if Self::best_cost(sweep).is_some_and(|best| best < models[0].outcome.cost()) {
+        if sweep.winner().is_some_and(|winner| winner.trial.id != models[0].run.trial.id) {
             notify(&format!(
                 "warning: the best trial of {name} kept no weights, so this is the best trial that did. {}",
                 how_to_keep(name)

@@ -31,7 +31,7 @@ pub(crate) fn evaluate_best(
         return Ok(());
     }
     let warn = |why: &str| notify(&format!("warning: the test set was not evaluated: {why}"));
-    if KeptModel::best_cost(sweep).is_none() {
+    if sweep.winner().is_none() {
         warn("no trial has a usable model");
         return Ok(());
     }

@@ -149,6 +149,12 @@ pub fn trial_name(run: &Run) -> String {
     if parts.is_empty() { "the only trial".into() } else { parts.join(" · ") }
 }
 
+/// The name of a configuration: its values.
+pub fn config_name(config: &Config) -> String {
+    let values = config.values.iter().map(|(key, value)| labelled_value(key, value));
+    values.collect::<Vec<_>>().join(" · ")
+}
+
 /// The complete configuration of a trial as dotted keys and values.
 pub fn flat_configuration(run: &Run) -> BTreeMap<String, String> {
     fn add(into: &mut BTreeMap<String, String>, key: &str, value: &Value) {

@@ -139,6 +139,9 @@ fn details(winner: &Winner) -> String {
         escape(&winner.name),
         winner.details.step
     );
+    if let Some(note) = &winner.note {
+        text.extend([&escape(note), "\n\n"]);
+    }
     text.push_str(&class_table(&winner.class_rows()));
     if let Some(error) = winner.details.calibration_error {
         let bins = winner.details.calibration.len();

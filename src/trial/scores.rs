@@ -59,7 +59,7 @@ pub struct ClassScores {
 }
 
 /// `best_evaluation.json`: the best evaluation of a trial so far, in detail.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct BestEvaluation {
     pub step: u64,
     /// Names in class order.

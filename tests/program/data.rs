@@ -76,9 +76,10 @@ fn init_names_the_data_from_the_folder_of_its_sweep_file() {
 fn texts_with_several_labels_are_a_task_of_their_own() {
     let row = |i: usize| ["a", "b", "c"].map(|name| (name, i)).map(|(name, i)| (name, i % 2 == 0 || name == "a"));
     let labels = |i: usize| row(i).into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect::<Vec<_>>();
-    let json: String = (0..12).map(|i| format!("{{\"text\": \"text {i}\", \"tags\": {:?}}}\n", labels(i))).collect();
-    let csv: String = (0..12).map(|i| format!("text {i},{}\n", labels(i).join("|"))).collect();
-    let fasttext: String = (0..12).map(|i| format!("__label__{} text {i}\n", labels(i).join(" __label__"))).collect();
+    let lines = |line: &dyn Fn(usize) -> String| (0..12).map(line).collect::<Vec<_>>().join("\n");
+    let json = lines(&|i| format!("{{\"text\": \"text {i}\", \"tags\": {:?}}}", labels(i)));
+    let csv = lines(&|i| format!("text {i},{}", labels(i).join("|")));
+    let fasttext = lines(&|i| format!("__label__{} text {i}", labels(i).join(" __label__")));
     let files = [("a.jsonl", json), ("a.csv", format!("text,labels\n{csv}")), ("a.txt", fasttext)];
     for (name, content) in files {
         let place = place("", ROWS);

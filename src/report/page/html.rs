@@ -58,6 +58,7 @@ pub fn page(
         context! {
             name => winner.name.as_str(),
             step => winner.details.step,
+            note => winner.note.as_deref(),
             classes => winner.class_rows(),
             mistakes => mistakes.collect::<Vec<_>>(),
         }
