@@ -1,6 +1,6 @@
 //! `plateau status`: shows which trials are finished, running, failed or left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -136,7 +136,9 @@ fn verify(arguments: &SweepArguments) -> Result<ExitCode, Failure> {
             ids(recorded)
         );
     }
-    if differences.is_empty() {
+    if all == 0 {
+        let _ = writeln!(text, "{name}: nothing was drawn by the sweep file as it is");
+    } else if differences.is_empty() {
         let _ = writeln!(text, "{name}: all {all} drawn configurations are those that the file gives");
     } else {
         let different = differences.len();
@@ -146,7 +148,10 @@ fn verify(arguments: &SweepArguments) -> Result<ExitCode, Failure> {
              or a machine of another kind has computed them"
         );
     }
-    let unchecked = Event::suggested(before).count();
+    // One that has got more seeds is recorded twice.
+    let unchecked: HashSet<_> =
+        Event::suggested(before).filter_map(|(_, _, trials)| Some(&trials.first()?.id)).collect();
+    let unchecked = unchecked.len();
     if unchecked > 0 {
         let configurations = count(unchecked, "earlier configuration");
         let _ = writeln!(text, "{configurations} followed another version of the sweep file, and cannot be checked");
