@@ -14,13 +14,9 @@ pub(crate) fn full(facts: &Facts) -> Vec<String> {
     lines(facts, DataReport::lines)
 }
 
-/// The size of the data and the warnings, for the start of `run`.
+/// The size of the data, its labels and lengths, and the warnings, for the start of `run`.
 pub(crate) fn brief(facts: &Facts) -> Vec<String> {
-    lines(facts, |report, labels| {
-        let mut lines = vec![format!("data: {}", report.size(labels.len()))];
-        lines.extend(report.warnings.iter().map(|warning| format!("warning: {warning}")));
-        lines
-    })
+    lines(facts, DataReport::brief)
 }
 
 /// Whether trials start from the classifiers of their checkpoints; a line for each answer. None without such checkpoints.

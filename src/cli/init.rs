@@ -182,11 +182,13 @@ fn bad_input(error: &TrainError) -> Failure {
     Failure::input(format!("{error}\n`--set KEY=VALUE` gives a setting, as in --set data.label=stars"))
 }
 
-/// Whether a column is one of the names.
 impl Roles {
+    /// Whether a column is one of the names, or a list whose items are the choices.
     fn has(&self, column: &str) -> bool {
         let ColumnNames(text) = &self.text;
+        let is_item = |name: &String| name.strip_prefix(column).is_some_and(|rest| rest.starts_with('.'));
         text.iter().chain(&self.label.0).chain(&self.text_pair).chain(&self.choices).any(|name| name == column)
+            || self.choices.iter().any(is_item)
     }
 }
 

@@ -113,6 +113,13 @@ fn bad_input(error: TrainError) -> Failure {
     Failure::input(error.to_string())
 }
 
+/// Whether a model that is no file ends with a part of a trial's id.
+fn is_short_id(model: &str) -> bool {
+    let id = model.rsplit_once(':').map_or("", |(_, id)| id);
+    let is_hex = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_hex && !Path::new(model).exists()
+}
+
 /// The model that the first argument names.
 fn find_model(arguments: &PredictArguments) -> Result<ClassifierFiles, Failure> {
     let model = &arguments.model;
@@ -122,6 +129,13 @@ fn find_model(arguments: &PredictArguments) -> Result<ClassifierFiles, Failure> 
     }
     let (sweep, id) = match model.rsplit_once(':').map(|(sweep, id)| (sweep, TrialId::parse(id))) {
         Some((sweep, Some(id))) => (sweep, Some(id)),
+        Some((_, None)) if is_short_id(model) => {
+            let (sweep, id) = model.rsplit_once(':').unwrap_or_default();
+            return Err(Failure::input(format!(
+                "{id}: a trial's id has {} hex digits. `plateau status {sweep}` lists them",
+                TrialId::LENGTH
+            )));
+        }
         _ => (model.as_str(), None),
     };
     let RecordedSweep { plan, dir, .. } = recorded_sweep(&SweepArguments::new(sweep, &arguments.results))?;
@@ -264,16 +278,21 @@ impl<'a> Predictor<'a> {
         if self.format == PredictionFormat::Jsonl {
             return Ok(true);
         }
-        let mut names = vec!["text"];
+        let mut names: Vec<Cow<'_, str>> = vec!["text".into()];
         if self.has_pairs {
-            names.push("text_pair");
+            names.push("text_pair".into());
         }
-        names.push("label");
+        names.push("label".into());
         if self.has_choices {
-            names.push("choice");
+            names.push("choice".into());
         }
         if self.name != TaskName::Tokens {
-            names.extend(self.labels.iter().map(String::as_str));
+            let own = names.len();
+            for label in self.labels {
+                // A class may have the name of another column.
+                let is_taken = names[..own].iter().any(|name| name == label);
+                names.push(if is_taken { format!("probability of {label}").into() } else { label.into() });
+            }
         }
         write_out(&csv_row(names.iter().map(|name| spreadsheet_cell(name)))?)
     }

@@ -178,6 +178,50 @@ impl DataReport {
         format!("{}: {classes}", self.names())
     }
 
+    /// What the labels are: classes with their shares, or numbers. None if there are none.
+    fn labels_line(&self, labels: &[String]) -> Option<String> {
+        let Some(numbers) = &self.train.numbers else {
+            return (!labels.is_empty()).then(|| self.classes(labels));
+        };
+        let others = [("eval", Some(&self.eval)), ("test", self.test.as_ref())].into_iter();
+        let others = others.filter_map(|(name, split)| Some((name, split?.numbers.as_ref()?)));
+        let others = others.map(|(name, numbers)| format!("in {name}: {}", numbers.text()));
+        let all: Vec<String> = std::iter::once(format!("labels: {}", numbers.text())).chain(others).collect();
+        Some(all.join("; "))
+    }
+
+    /// How long the texts are.
+    fn tokens_line(&self) -> String {
+        format!(
+            "tokens of a training text: median {}, 95 % up to {}, longest {}; {:.1} % of the texts are truncated and lose {:.1} % of all tokens",
+            self.train.median_tokens,
+            self.train.tokens_95_percent,
+            self.train.longest_tokens,
+            100.0 * self.train.truncated_share,
+            100.0 * self.train.lost_tokens_share
+        )
+    }
+
+    /// The report in up to three lines, and its warnings.
+    #[must_use]
+    pub fn brief(&self, labels: &[String]) -> Vec<String> {
+        let mut size = format!("data: {}", self.size(labels.len()));
+        for (count, what) in [
+            (self.skipped_rows, ["bad row is left out", "bad rows are left out"]),
+            (self.duplicate_rows, ["training row repeats an earlier text", "training rows repeat an earlier text"]),
+        ] {
+            if count > 0 {
+                // Writing to a String cannot fail.
+                let _ = write!(size, "; {count} {}", what[usize::from(count > 1)]);
+            }
+        }
+        let mut lines = vec![size];
+        lines.extend(self.labels_line(labels));
+        lines.push(self.tokens_line());
+        lines.extend(self.warnings.iter().map(|warning| format!("warning: {warning}")));
+        lines
+    }
+
     /// The report as lines of text. `labels` are the label names in class order.
     #[must_use]
     pub fn lines(&self, labels: &[String]) -> Vec<String> {
@@ -186,25 +230,8 @@ impl DataReport {
             lines.push(format!("bad rows that are left out (data.bad_rows: skip): {}", self.skipped_rows));
         }
         lines.push(self.size(labels.len()));
-        let of_labels = match &self.train.numbers {
-            Some(numbers) => {
-                let others = [("eval", Some(&self.eval)), ("test", self.test.as_ref())].into_iter();
-                let others = others.filter_map(|(name, split)| Some((name, split?.numbers.as_ref()?)));
-                let others = others.map(|(name, numbers)| format!("in {name}: {}", numbers.text()));
-                let all: Vec<String> = std::iter::once(format!("labels: {}", numbers.text())).chain(others).collect();
-                all.join("; ")
-            }
-            None => self.classes(labels),
-        };
-        lines.extend(Some(of_labels).filter(|_| self.train.numbers.is_some() || !labels.is_empty()));
-        lines.push(format!(
-            "tokens of a training text: median {}, 95 % up to {}, longest {}; {:.1} % of the texts are truncated and lose {:.1} % of all tokens",
-            self.train.median_tokens,
-            self.train.tokens_95_percent,
-            self.train.longest_tokens,
-            100.0 * self.train.truncated_share,
-            100.0 * self.train.lost_tokens_share
-        ));
+        lines.extend(self.labels_line(labels));
+        lines.push(self.tokens_line());
         if let Some(windows) = self.windows {
             lines.push(format!(
                 "windows of a training text: {windows:.1} on average; epochs and batch_size count texts"

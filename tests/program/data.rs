@@ -36,7 +36,15 @@ fn plan_and_run_say_what_is_in_the_data() {
         ],
     );
     let ran = place.expect(0, "run sweep.yaml").err;
-    expect_lines(&ran, &["data: 6 training rows, 6 evaluation rows, 2 classes", leaked]);
+    expect_lines(
+        &ran,
+        &[
+            "data: 6 training rows, 6 evaluation rows, 2 classes; 1 training row repeats an earlier text",
+            "classes: neg 50.0 % (50.0 % in eval), pos 50.0 % (50.0 % in eval)",
+            leaked,
+        ],
+    );
+    assert!(ran.contains("\ntokens of a training text: median "), "{ran}");
 }
 
 #[test]
@@ -45,7 +53,7 @@ fn bad_rows_stop_a_sweep_or_are_left_out() {
     let message = place("", &rows).expect(2, "plan sweep.yaml").err;
     for part in [
         "mine.csv:8: the label (column `label`) is empty",
-        "mine.csv:9: the header has 2 columns, but this row has 1 fields; fields are missing",
+        "mine.csv:9: the header has 2 columns, but this row has 1 field; fields are missing",
         "mine.csv:10: the label (column `label`) is `NaN`, which means that it is missing",
         "`data.bad_rows: skip` leaves such rows out",
     ] {
@@ -90,4 +98,51 @@ fn texts_with_several_labels_are_a_task_of_their_own() {
         let planned = place.expect(0, "plan a.yaml").err;
         assert!(planned.contains("classes: a 100.0 %"), "{name}: {planned}");
     }
+}
+
+#[test]
+fn bad_rows_and_labels_that_training_lacks_are_reported_together() {
+    let place = place(", eval: other.csv", ROWS);
+    place.write("other.csv", format!("{ROWS}une fleur;new\nno label;\nno field\n"));
+    let message = place.expect(2, "plan sweep.yaml").err;
+    for part in [
+        "other.csv:8: the label `new` does not occur in the training data",
+        "other.csv:9: the label (column `label`) is empty",
+        "other.csv:10: the header has 2 columns, but this row has 1 field",
+    ] {
+        assert!(message.contains(part), "no `{part}` in\n{message}");
+    }
+    let json = |i: usize| format!("{{\"text\": \"{}\", \"label\": \n", "x".repeat(i));
+    place.write(
+        "mine.csv",
+        format!("{{\"text\": \"a\", \"label\": \"b\"}}\n{}", (1..40).map(json).collect::<Vec<_>>().concat()),
+    );
+    let message = place.expect(2, "plan sweep.yaml --set data.format=jsonl --set data.eval=0.2").err;
+    let part = "mine.csv:2: not a JSON object: EOF while parsing a value at character 22 (39 rows: lines 2, 3, 4,";
+    assert!(message.contains(part), "no `{part}` in\n{message}");
+}
+
+#[test]
+fn numbers_may_have_a_decimal_comma() {
+    let rows: String = (0..12).map(|i| format!("un texte {i};{i},25\n")).collect::<Vec<_>>().concat();
+    let place = place("", format!("text;label\n{rows}"));
+    let planned = place.expect(0, "plan sweep.yaml --set task=regression").err;
+    assert!(
+        planned.contains("mine.csv: a semicolon between fields, labels with a decimal comma, 12 rows"),
+        "{planned}"
+    );
+    place.expect(0, "init mine.csv -o first.yaml");
+    assert!(place.read("first.yaml").contains("task: regression"));
+    // A comma between fields leaves the meaning of a comma in a number open.
+    place.write("mine.csv", format!("text,label\n{}", rows.replace(';', ",\"").replace('\n', "\"\n")));
+    let message = place.expect(2, "plan sweep.yaml --set task=regression").err;
+    assert!(message.contains("write numbers with a decimal point"), "{message}");
+}
+
+#[test]
+fn an_archive_is_named() {
+    let mut tar = vec![0; 1024];
+    tar[257..262].copy_from_slice(b"ustar");
+    let message = place("", tar).expect(2, "plan sweep.yaml").err;
+    assert!(message.contains("a tar archive holds several files; unpack it"), "{message}");
 }

@@ -285,14 +285,10 @@ fn labels_that_cannot_be_read_are_bad_rows() {
     assert!(planned.code == 0 && planned.err.contains("4 training rows, 3 evaluation rows, 2 choices"), "{planned:?}");
     let refused = command("data.eval={file: eval.tsv, choices: [left, right, label]}");
     assert!(refused.code == 2 && refused.err.contains("the column `label` is a choice and data.label"), "{refused:?}");
-    // Numbers with a comma.
+    // Numbers with a comma, where no comma separates the fields.
     place.write("train.tsv", "label\ttext\n1,5\ta\n2\tb\nthree\tc\n0,5\td\n");
     let refused = place.expect(2, "plan sweep.yaml --set task=regression").err;
-    assert!(
-        refused.contains("train.tsv:2: the label `1,5` has a comma; write numbers with a decimal point"),
-        "{refused}"
-    );
-    assert!(refused.contains("(2 rows: lines 2, 5 `0,5`)"), "{refused}");
+    assert!(!refused.contains("train.tsv:2"), "{refused}");
     assert!(refused.contains("train.tsv:4: the label `three` is not a number"), "{refused}");
 }
 

@@ -162,7 +162,8 @@ fn card(
         ("Made by", provenance.parts().join(", ")),
     ];
     text.push_str("| | |\n|---|---|\n");
-    for (name, value) in rows.into_iter().chain(tested) {
+    // Not every task has every score.
+    for (name, value) in rows.into_iter().filter(|(_, value)| value != "–").chain(tested) {
         let _ = writeln!(text, "| {name} | {} |", value.replace('|', "\\|"));
     }
     text.push_str("\n## Usage\n\n```python\n");

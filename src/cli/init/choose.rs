@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 
 use crate::train::data::Column;
-use crate::train::tasks::canonical_label;
+use crate::train::tasks::{canonical_label, looks_like_number};
 use crate::trial::{ColumnNames, TaskName};
 
 /// The columns with a meaning.
@@ -152,8 +152,11 @@ impl<'a> Looks<'a> {
             distinct: values.iter().collect::<HashSet<_>>().len(),
             mean_characters: share(characters),
             digits: count(&|c| c.is_ascii_digit()) as f64 / characters.max(1) as f64,
-            has_fractions: values.iter().any(|value| value.parse::<f64>().is_ok_and(|number| number.fract() != 0.0)),
-            numbers: share(values.iter().filter(|value| value.parse::<f64>().is_ok()).count()),
+            has_fractions: values.iter().any(|value| {
+                let number = value.replacen(',', ".", 1).parse::<f64>();
+                number.is_ok_and(|number| number.fract() != 0.0)
+            }),
+            numbers: share(values.iter().filter(|value| looks_like_number(value)).count()),
         }
     }
 

@@ -12,7 +12,7 @@ pub(super) const WORD_SEPARATOR: &str = " ";
 /// What to do with several labels of one text.
 pub(super) const SEVERAL_LABELS: &str = "if a text may have several labels, write `task: multi_label`";
 /// A label that is none of the task's, in a file that needs no labels.
-const UNREADABLE: &str = "?";
+pub(super) const UNREADABLE: &str = "?";
 /// Stands within a word of a list in place of a space.
 pub(super) const NO_BREAK_SPACE: &str = "\u{a0}";
 
@@ -36,6 +36,8 @@ pub(super) struct Columns<'a> {
     choices: &'a [String],
     /// Whether a text is words with a tag each. Lists of words and of tags are joined with spaces.
     are_words: bool,
+    /// Whether labels are numbers with a decimal comma.
+    has_decimal_commas: bool,
     longest: usize,
     truncate: Truncate,
 }
@@ -56,6 +58,7 @@ impl<'a> Columns<'a> {
             task: None,
             choices: &[],
             are_words: false,
+            has_decimal_commas: false,
             longest,
             truncate: Truncate::Head,
         }
@@ -125,6 +128,16 @@ impl<'a> Columns<'a> {
     /// Texts are cut to this part.
     pub fn with_truncation(self, truncate: Truncate) -> Self {
         Self { truncate, ..self }
+    }
+
+    /// Labels are numbers with a decimal comma.
+    pub fn with_decimal_commas(self) -> Self {
+        Self { has_decimal_commas: true, ..self }
+    }
+
+    /// Whether labels are numbers.
+    pub fn label_is_number(&self) -> bool {
+        self.labels > 0 && self.task == Some(TaskName::Regression)
     }
 
     /// Rows may have no label.
@@ -221,7 +234,7 @@ impl<'a> Columns<'a> {
                 _ => {
                     let value = cell.trim().to_owned();
                     let reason = format!("the column `{column}` of a label holds `{value}`, which is neither 1 nor 0");
-                    return Err(BadRow { line, reason, value });
+                    return Err(BadRow::of_value(line, reason, value));
                 }
             }
         }
@@ -232,9 +245,18 @@ impl<'a> Columns<'a> {
     /// becomes [`UNREADABLE`].
     fn canonical(&self, line: u64, label: String) -> Result<String, BadRow> {
         let Some(task) = self.task else { return Ok(label) };
+        let label = match label.matches(['.', ',']).count() {
+            0 | 1 if self.has_decimal_commas && !label.contains('.') => label.replacen(',', ".", 1),
+            // A point that separates thousands.
+            _ if self.has_decimal_commas => {
+                let reason = format!("the label `{label}` is no number with a decimal comma, as other labels are");
+                return Err(BadRow::of_value(line, reason, label));
+            }
+            _ => label,
+        };
         match canonical_label(task, &label, self.choices) {
             Err(_) if self.label_is_optional => Ok(UNREADABLE.to_owned()),
-            Err(reason) => Err(BadRow { line, reason, value: label }),
+            Err(reason) => Err(BadRow::of_value(line, reason, label)),
             Ok(canonical) => Ok(canonical),
         }
     }
@@ -250,7 +272,7 @@ fn unlike_counts(text: &str, label: &str, has_label: bool) -> Option<String> {
     differ.then(|| format!("the text has {}, but the label has {}", count(all, "word"), count(tags, "tag")))
 }
 
-fn count(n: usize, name: &str) -> String {
+pub(super) fn count(n: usize, name: &str) -> String {
     format!("{n} {name}{}", if n == 1 { "" } else { "s" })
 }
 

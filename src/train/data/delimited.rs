@@ -12,7 +12,7 @@ use std::borrow::Cow;
 
 use csv::StringRecord;
 
-use super::columns::{Columns, is_usual_name, position};
+use super::columns::{Columns, UNREADABLE, count, is_usual_name, position};
 use super::error::DataError;
 use super::rows::{BadRow, ParsedFile};
 use super::settings::FileSettings;
@@ -38,7 +38,7 @@ pub(super) enum Layout {
     Text,
 }
 
-/// Parses a file. `source` names it in errors.
+/// Parses a file. `source` names it in errors. Labels that are numbers may have a decimal comma, if no comma separates the fields.
 pub(super) fn parse(
     source: &str,
     text: &str,
@@ -46,6 +46,28 @@ pub(super) fn parse(
     settings: &FileSettings,
     columns: &Columns<'_>,
 ) -> Result<ParsedFile, TrainError> {
+    let (parsed, delimiter) = parse_as(source, text, layout, settings, columns)?;
+    let faults =
+        |parsed: &ParsedFile| parsed.bad_rows.len() + parsed.rows.iter().filter(|row| row.label == UNREADABLE).count();
+    if !columns.label_is_number() || delimiter == b',' || faults(&parsed) == 0 {
+        return Ok(parsed);
+    }
+    let (mut other, _) = parse_as(source, text, layout, settings, &columns.clone().with_decimal_commas())?;
+    if faults(&other) >= faults(&parsed) {
+        return Ok(parsed);
+    }
+    other.description.push_str(", labels with a decimal comma");
+    Ok(other)
+}
+
+/// Parses a file with the labels as they are. Also returns the delimiter.
+fn parse_as(
+    source: &str,
+    text: &str,
+    layout: Layout,
+    settings: &FileSettings,
+    columns: &Columns<'_>,
+) -> Result<(ParsedFile, u8), TrainError> {
     let may_have_header = settings.header != Some(false) && !columns.are_numbers();
     let has_columns = |names: &[&str]| columns.find(|key, column| position(names, key, column)).is_ok();
     let (comment_lines, body) = if may_have_header { skip_comments(text, has_columns) } else { (0, text) };
@@ -70,7 +92,8 @@ pub(super) fn parse(
         let message = format!("{source}:{line}: this row opens a quote that never closes");
         return Err(DataError::malformed(message).into());
     }
-    Ok(ParsedFile { description: describe(attempt.dialect, layout, &header), ..attempt.parsed })
+    let description = describe(attempt.dialect, layout, &header);
+    Ok((ParsedFile { description, ..attempt.parsed }, attempt.dialect.delimiter))
 }
 
 /// The names in the header; numbers from 1 if the first line looks like data.
@@ -439,7 +462,7 @@ fn width_fault(record: &StringRecord, width: usize, dialect: Dialect) -> Option<
         (false, true) => format!("quote a text that contains {}", delimiter_name(dialect.delimiter)),
         (false, false) => format!("a text cannot contain {} without quotes", delimiter_name(dialect.delimiter)),
     };
-    Some(format!("the header has {width} columns, but this row has {fields} fields; {why}"))
+    Some(format!("the header has {}, but this row has {}; {why}", count(width, "column"), count(fields, "field")))
 }
 
 fn column_number(key: &str, column: &str, width: usize, records: &[StringRecord]) -> Result<usize, String> {

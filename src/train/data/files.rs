@@ -124,7 +124,14 @@ pub fn read(path: &Path) -> Result<Vec<u8>, DataError> {
 /// Reads a data file and unpacks it if it is compressed. Returns the file name in lower case without the extension of the
 /// compression, and the content. Of several files in an archive, that of `split` is read.
 pub(super) fn read_unpacked(source: &str, split: SplitName) -> Result<(String, Vec<u8>), DataError> {
-    unpack_split(source, read(Path::new(source))?, split)
+    let (name, bytes) = unpack_split(source, read(Path::new(source))?, split)?;
+    if bytes.get(257..262) == Some(b"ustar") {
+        let message = format!(
+            "{source}: a tar archive holds several files; unpack it with `tar -xf`, and name the data file or the folder"
+        );
+        return Err(DataError::new(DataErrorKind::Unsupported, message));
+    }
+    Ok((name, bytes))
 }
 
 /// Unpacks the content of a file that [`read`] or a pipe gave, if it is compressed. `source`: the path of the file. Returns the name and the

@@ -239,12 +239,18 @@ fn lines(source: &str, text: &str) -> Result<Vec<Result<Record, BadRow>>, DataEr
             Err(_) if content.starts_with("{'") => {
                 Err(BadRow::new(line, "not JSON but a Python dictionary; write the rows with json.dumps"))
             }
-            Err(error) => Err(BadRow::new(line, format!("not a JSON object: {error}"))),
+            Err(error) => {
+                let place = format!(" at line {} column {}", error.line(), error.column());
+                let reason = error.to_string().replace(&place, "");
+                let detail =
+                    if error.column() == 0 { String::new() } else { format!(" at character {}", error.column()) };
+                Err(BadRow { detail, ..BadRow::new(line, format!("not a JSON object: {reason}")) })
+            }
         });
     }
     match records.first() {
-        Some(Err(BadRow { line, reason, .. })) if records.iter().all(Result::is_err) => {
-            Err(DataError::malformed(format!("{source}:{line}: {reason}")))
+        Some(Err(BadRow { line, reason, detail, .. })) if records.iter().all(Result::is_err) => {
+            Err(DataError::malformed(format!("{source}:{line}: {reason}{detail}")))
         }
         _ => Ok(records),
     }

@@ -19,7 +19,7 @@ use super::split::{EVAL_SPLIT, TEST_SPLIT, draw_rows, fold_rows, hold_out};
 use super::split_name::SplitName;
 use super::table::{Table, file_name};
 use super::tokens::Tokens;
-use crate::train::tasks::{Target, read_target};
+use crate::train::tasks::{Target, looks_like_number, read_target};
 use crate::train::{Cache, KeyFault, TrainError};
 use crate::trial::{BadRows, DataConfig, DataFacts, EvalSource, EvalTable, FileHashes, TaskName, Truncate};
 
@@ -104,6 +104,7 @@ pub fn data_facts(config: &DataConfig, model: &str, cache: &dyn Cache) -> Result
         special_tokens: loaded.checkpoint.encoder.special_tokens(is_pair),
         files: loaded.files,
         skipped_rows: loaded.skipped_rows,
+        rows: loaded.rows,
         max_length: if config.windows.is_some() { usize::MAX } else { config.max_length },
         has_windows: config.windows.is_some(),
         label_column: config.label.to_string(),
@@ -181,6 +182,8 @@ struct Loaded {
     file_hashes: FileHashes,
     files: Vec<String>,
     skipped_rows: usize,
+    /// Training and evaluation rows before `data.limit` and `data.eval_limit`.
+    rows: usize,
     checkpoint: CheckpointTokenizer,
 }
 
@@ -244,7 +247,7 @@ impl Loaded {
             (_, None) => Split::default(),
         };
         if eval.examples.is_empty() {
-            let numbers = labels.iter().filter(|label| label.parse::<f64>().is_ok()).count();
+            let numbers = labels.iter().filter(|label| looks_like_number(label)).count();
             let why = if numbers * 10 >= labels.len() * 9 {
                 "if the labels are numbers to predict, write `task: regression`".to_owned()
             } else {
@@ -254,6 +257,7 @@ impl Loaded {
                 format!("{}: no label has two rows, so no rows can be held out for evaluation; {why}", config.train);
             return Err(TrainError::key("data.label", message));
         }
+        let rows = whole.examples.len() + eval.examples.len();
         if let Some(limit) = config.limit {
             whole = whole.select(&draw_rows(&whole.strata(), limit, config.seed, TRAIN_DRAW));
         }
@@ -264,7 +268,7 @@ impl Loaded {
         let vocabulary = checkpoint.vocabulary;
         let dataset = Dataset { labels, class_prior, train: whole, eval, vocabulary };
         let hash = hash.finalize().to_hex().to_string();
-        Ok(Self { dataset, test, hash, file_hashes, files, skipped_rows, checkpoint })
+        Ok(Self { dataset, test, hash, file_hashes, files, skipped_rows, rows, checkpoint })
     }
 }
 
@@ -387,7 +391,7 @@ impl Tables {
             return Err(TrainError::Keys(faults));
         }
         let columns = ColumnsOf::train(config).columns(config);
-        let train = Table::read(&config.train, SplitName::Train, config, &columns);
+        let train = Table::read_all(&config.train, SplitName::Train, config, &columns);
         let eval = held_out_table(EVAL, &config.eval, SplitName::Eval, config);
         let test = match config.test.as_ref().filter(|_| purpose != Purpose::Train) {
             Some(source) => held_out_table(TEST, source, SplitName::Test, config),
@@ -395,14 +399,24 @@ impl Tables {
         };
         let (mut train, mut eval, mut test) = match (train, eval, test) {
             (Ok(train), Ok(eval), Ok(test)) => (train, eval, test),
-            (train, eval, test) => return Err(file_faults(config, train.err(), eval.err(), test.err())),
+            (train, eval, test) => {
+                let whole = |table: Option<Table>| bad_rows_of(table.as_ref(), config);
+                let train = train.map_or_else(Some, |train| whole(Some(train)));
+                let (eval, test) = (eval.map_or_else(Some, whole), test.map_or_else(Some, whole));
+                return Err(file_faults(config, train, eval, test));
+            }
         };
         // The test file may not change how the labels of training are written.
         let has_classes = config.task == TaskName::Classification;
         if has_classes {
             whole_numbers(train.rows.iter_mut().chain(eval.iter_mut().flat_map(|table| &mut table.rows)));
         }
-        let labels = labels_of(config, &train.rows, label2id)?;
+        // Labels that only bad rows have are not known.
+        let is_whole = train.is_whole() || config.bad_rows == BadRows::Skip;
+        let labels = match labels_of(config, &train.rows, label2id) {
+            Err(_) if !is_whole => Vec::new(),
+            labels => labels?,
+        };
         let numbers = numbers(&labels);
         let tests = test.iter_mut().flat_map(|table| &mut table.rows);
         for row in tests.filter(|row| has_classes && !numbers.contains_key(row.label.as_str())) {
@@ -411,12 +425,18 @@ impl Tables {
         let mut faults = Vec::new();
         // An evaluation or test file may only have labels of the training file.
         for (key, table) in [(TRAIN, Some(&mut train)), (EVAL, eval.as_mut()), (TEST, test.as_mut())] {
-            let fault = |label: &str| read_target(config.task, label, &numbers).err();
-            let checked = table.map_or(Ok(()), |table| table.check_labels(config.bad_rows, fault));
-            faults.extend(checked.err().map(|error| KeyFault { key, message: error.to_string() }));
+            let Some(table) = table else { continue };
+            let fault = |label: &str| read_target(config.task, label, &numbers).err().filter(|_| is_whole);
+            let error = table.check_labels(config.bad_rows, fault).err().or_else(|| table.fault(config.bad_rows));
+            faults.extend(error.map(|error| KeyFault { key, message: error.to_string() }));
         }
         if faults.is_empty() { Ok(Self { train, eval, test, labels }) } else { Err(TrainError::Keys(faults)) }
     }
+}
+
+/// The error about the bad rows of a file that is read beside others.
+fn bad_rows_of(table: Option<&Table>, config: &DataConfig) -> Option<TrainError> {
+    table?.fault(config.bad_rows).map(TrainError::from)
 }
 
 /// Reads an evaluation or test file; None for a fraction. `key` is that of the source.
@@ -427,7 +447,7 @@ fn held_out_table(
     config: &DataConfig,
 ) -> Result<Option<Table>, TrainError> {
     let Some((file, columns)) = source.file().zip(ColumnsOf::held_out(source, config)) else { return Ok(None) };
-    Table::read(file, split, config, &columns.columns(config).within(key)).map(Some)
+    Table::read_all(file, split, config, &columns.columns(config).within(key)).map(Some)
 }
 
 /// The faults of the files together. Keys that are wrong for the training file are reported once.

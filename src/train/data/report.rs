@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::columns::cut;
 use super::dataset::{Dataset, Split};
 use super::floors::input_floors;
-use crate::train::tasks::Target;
+use crate::train::tasks::{Target, looks_like_number};
 use crate::trial::{DataReport, InputFloors, NumberReport, SplitReport, TaskName};
 
 /// What the report needs beside the data set.
@@ -15,6 +15,8 @@ pub(super) struct ReportInput {
     pub files: Vec<String>,
     /// Rows that were left out by `data.bad_rows: skip`.
     pub skipped_rows: usize,
+    /// Training and evaluation rows before limits.
+    pub rows: usize,
     pub test: Option<Split>,
     /// Id of the token for unknown word pieces.
     pub unknown_token: Option<u32>,
@@ -187,9 +189,10 @@ fn warnings(dataset: &Dataset, report: &DataReport, input: &ReportInput) -> Vec<
     }
     if report.leaked_rows > 0 {
         found.push(format!(
-            "{} of {} evaluation rows are also in the training data ({:.0} %); the evaluation loss is too low for new texts",
+            "{} of {} evaluation rows {} also in the training data ({:.0} %); the evaluation loss is too low for new texts",
             report.leaked_rows,
             report.eval.rows,
+            if report.leaked_rows == 1 { "is" } else { "are" },
             100.0 * share(report.leaked_rows, report.eval.rows)
         ));
     }
@@ -277,6 +280,16 @@ fn blind_warnings(train: &SplitReport) -> Vec<String> {
 /// Labels that often stand for a missing one.
 const MARKS: [&str; 8] = ["-", "--", "?", "none", "null", "n/a", "na", "unknown"];
 
+/// The first label that is several labels with this separator between them, if all labels with it are.
+fn joined<'n>(names: &BTreeSet<&'n str>, separator: char) -> Option<&'n str> {
+    let several: Vec<&&str> = names.iter().filter(|name| name.contains(separator)).collect();
+    let are_lists = several.iter().all(|name| {
+        name.split(separator).all(|part| names.contains(part.trim()))
+            || name.split(separator).count() > 1 && several.len() * 2 >= names.len()
+    });
+    names.iter().find(|name| name.contains(separator)).copied().filter(|_| are_lists)
+}
+
 /// What looks wrong about the labels themselves.
 fn label_warnings(dataset: &Dataset, rows: usize, input: &ReportInput) -> Vec<String> {
     let mut found = Vec::new();
@@ -305,11 +318,23 @@ fn label_warnings(dataset: &Dataset, rows: usize, input: &ReportInput) -> Vec<St
             input.label_column
         ));
     }
+    if input.task == TaskName::MultiLabel {
+        let names: BTreeSet<&str> = labels.iter().map(String::as_str).collect();
+        let separator = [',', ';'].into_iter().find(|separator| joined(&names, *separator).is_some());
+        if let Some((separator, example)) = separator.and_then(|one| Some((one, joined(&names, one)?))) {
+            found.push(format!(
+                "labels such as `{example}` look like several labels, and here each is one label; write `|` in place of `{separator}` \
+                 between labels"
+            ));
+        }
+    }
     if input.task != TaskName::Classification {
         return found;
     }
+    // Classes are those of all rows, also where a limit draws few of them.
+    let rows = rows.max(input.rows);
     if labels.len() > 20 && labels.len() * 2 > rows {
-        let numbers = labels.iter().filter(|label| label.parse::<f64>().is_ok()).count();
+        let numbers = labels.iter().filter(|label| looks_like_number(label)).count();
         let guess = if numbers * 10 >= labels.len() * 9 {
             "is this a number? `task: regression` predicts it".to_owned()
         } else {
@@ -318,16 +343,8 @@ fn label_warnings(dataset: &Dataset, rows: usize, input: &ReportInput) -> Vec<St
         found.push(format!("nearly as many classes as rows ({} in {rows} rows): {guess}", labels.len()));
     } else {
         let names: BTreeSet<&str> = labels.iter().map(String::as_str).collect();
-        let is_list = |separator: char| {
-            let several: Vec<&&str> = names.iter().filter(|name| name.contains(separator)).collect();
-            !several.is_empty()
-                && several.iter().all(|name| {
-                    name.split(separator).all(|part| names.contains(part.trim()))
-                        || name.split(separator).count() > 1 && several.len() * 2 >= names.len()
-                })
-        };
-        if let Some(separator) = ['|', ';', ','].into_iter().find(|separator| is_list(*separator)) {
-            let example = names.iter().find(|name| name.contains(separator)).copied().unwrap_or_default();
+        if let Some(separator) = ['|', ';', ','].into_iter().find(|separator| joined(&names, *separator).is_some()) {
+            let example = joined(&names, separator).unwrap_or_default();
             let first = if separator == '|' { "" } else { "after each separator is replaced by `|`, " };
             found.push(format!(
                 "labels such as `{example}` look like several labels of one text, and here each combination is a class; {first}`task: \
@@ -454,6 +471,13 @@ mod tests {
         let numbers: Vec<String> = (0..30).map(|i| format!("0.{i:03}")).collect();
         let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
         assert!(warnings(&numbers).contains("(30 in 30 rows): is this a number? `task: regression`"));
+        let commas: Vec<String> = numbers.iter().map(|number| number.replace('.', ",")).collect();
+        let commas: Vec<&str> = commas.iter().map(String::as_str).collect();
+        assert!(warnings(&commas).contains("(30 in 30 rows): is this a number? `task: regression`"));
+        // A limit leaves few rows and all classes.
+        let drawn = dataset(&numbers, &(0..30).map(|label| ("x", label)).collect::<Vec<_>>(), &[]);
+        let input = ReportInput { rows: 1000, ..ReportInput::default() };
+        assert!(report(&drawn, &input).warnings.iter().all(|warning| !warning.contains("nearly as many classes")));
         let untrained = dataset(&["a", "b", "c"], &[("x", 0), ("y", 1)], &[("z", 2)]);
         assert!(warned(&untrained)[0].contains("no training row has the label `c`"));
     }

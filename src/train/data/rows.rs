@@ -24,11 +24,18 @@ pub(super) struct BadRow {
     pub reason: String,
     /// The part of the reason, between backticks, in which rows with the same fault differ. Empty: they do not differ.
     pub value: String,
+    /// Stands after the reason of the first row with a fault; the other rows with the same fault have their own. May be empty.
+    pub detail: String,
 }
 
 impl BadRow {
     pub fn new(line: u64, reason: impl Into<String>) -> Self {
-        Self { line, reason: reason.into(), value: String::new() }
+        Self { line, reason: reason.into(), value: String::new(), detail: String::new() }
+    }
+
+    /// A row in which this value, a part of the reason, is wrong.
+    pub fn of_value(line: u64, reason: String, value: impl Into<String>) -> Self {
+        Self { value: value.into(), ..Self::new(line, reason) }
     }
 
     /// What rows with the same fault have in common.
@@ -51,12 +58,12 @@ pub(super) struct ParsedFile {
 }
 
 /// The error about the bad rows of files.
-pub(super) fn bad_rows_error(files: &[(&str, Vec<BadRow>)]) -> DataError {
+pub(super) fn bad_rows_error(files: &[(&str, &[BadRow])]) -> DataError {
     DataError::malformed(format!("{}; `data.bad_rows: skip` leaves such rows out", bad_rows_text(files)))
 }
 
 /// Every fault of a file with its lines, the first 20 of each.
-pub(super) fn bad_rows_text(files: &[(&str, Vec<BadRow>)]) -> String {
+pub(super) fn bad_rows_text(files: &[(&str, &[BadRow])]) -> String {
     const SHOWN: usize = 20;
     let mut places: HashMap<(&str, String), usize> = HashMap::new();
     let mut faults: Vec<(&str, Vec<&BadRow>)> = Vec::new();
@@ -79,7 +86,7 @@ pub(super) fn bad_rows_text(files: &[(&str, Vec<BadRow>)]) -> String {
 /// its line.
 fn fault_text(source: &str, rows: &[&BadRow], shown: usize) -> String {
     let first = rows[0];
-    let start = format!("{source}:{}: {}", first.line, first.reason);
+    let start = format!("{source}:{}: {}{}", first.line, first.reason, first.detail);
     if rows.len() == 1 {
         return start;
     }

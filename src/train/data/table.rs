@@ -26,6 +26,8 @@ pub(super) struct Table {
     pub files: Vec<String>,
     /// Bad rows that were left out.
     pub skipped_rows: usize,
+    /// The bad rows of each file. With `data.bad_rows: error` they stop the sweep.
+    bad_rows: Vec<Vec<BadRow>>,
     /// blake3 over the format and the unpacked content.
     pub hash: blake3::Hash,
     /// The same for each file. Empty if there are too many.
@@ -33,7 +35,22 @@ pub(super) struct Table {
 }
 
 impl Table {
+    /// Reads a source. Bad rows are an error, unless they are to be left out.
     pub fn read(
+        source: &str,
+        split: SplitName,
+        config: &DataConfig,
+        columns: &Columns<'_>,
+    ) -> Result<Self, TrainError> {
+        let table = Self::read_all(source, split, config, columns)?;
+        match table.fault(config.bad_rows) {
+            Some(error) => Err(error.into()),
+            None => Ok(table),
+        }
+    }
+
+    /// Reads a source, whatever its rows are. [`Table::fault`] says what is wrong with them.
+    pub fn read_all(
         source: &str,
         split: SplitName,
         config: &DataConfig,
@@ -65,20 +82,17 @@ impl Table {
                     return Err(DataError::malformed(message).into());
                 }
                 if config.bad_rows == BadRows::Skip {
-                    let faults = bad_rows_text(&[(path.as_str(), parsed.bad_rows)]);
+                    let faults = bad_rows_text(&[(path.as_str(), &parsed.bad_rows)]);
                     return Err(DataError::malformed(format!("{path}: all rows are bad: {faults}")).into());
                 }
             }
-            bad_rows.push((path.as_str(), parsed.bad_rows));
+            bad_rows.push(parsed.bad_rows);
             let is_archive = Path::new(path).extension().is_some_and(|ending| ending.eq_ignore_ascii_case("zip"));
             let shown = if is_archive { format!("{} ({name})", file_name(path)) } else { file_name(path) };
             descriptions.push((shown, parsed.description, parsed.rows.len()));
             rows.extend(parsed.rows.into_iter().map(|row| Row { file: number, ..row }));
         }
-        let skipped_rows = bad_rows.iter().map(|(_, rows)| rows.len()).sum();
-        if skipped_rows > 0 && config.bad_rows == BadRows::Error {
-            return Err(bad_rows_error(&bad_rows).into());
-        }
+        let skipped_rows = bad_rows.iter().map(Vec::len).sum();
         let hash = match hashes.as_slice() {
             [only] => *only,
             all => {
@@ -94,32 +108,41 @@ impl Table {
         let named = if paths.len() > NAMED_FILES { &[][..] } else { &paths };
         let file_hashes =
             named.iter().zip(&hashes).map(|(path, hash)| (path.clone(), hash.to_hex().to_string())).collect();
-        Ok(Self { rows, paths, files, skipped_rows, hash, file_hashes })
+        Ok(Self { rows, paths, files, skipped_rows, bad_rows, hash, file_hashes })
     }
 
-    /// Takes out the rows whose labels `fault` objects to. Fails if they are not to be left out, or if no others are left.
+    /// Whether all of its rows can be used.
+    pub fn is_whole(&self) -> bool {
+        self.skipped_rows == 0
+    }
+
+    /// What is wrong with its bad rows, if they are not to be left out.
+    pub fn fault(&self, bad_rows: BadRows) -> Option<DataError> {
+        (!self.is_whole() && bad_rows == BadRows::Error).then(|| bad_rows_error(&self.faults()))
+    }
+
+    /// The bad rows of each file.
+    fn faults(&self) -> Vec<(&str, &[BadRow])> {
+        self.paths.iter().map(String::as_str).zip(self.bad_rows.iter().map(Vec::as_slice)).collect()
+    }
+
+    /// Moves the rows whose labels `fault` objects to to the bad rows. Fails if those are to be left out and no others remain.
     pub fn check_labels(&mut self, bad_rows: BadRows, fault: impl Fn(&str) -> Option<String>) -> Result<(), DataError> {
-        let mut faults: Vec<(&str, Vec<BadRow>)> = self.paths.iter().map(|path| (path.as_str(), Vec::new())).collect();
         let before = self.rows.len();
+        let found = &mut self.bad_rows;
         self.rows.retain(|row| {
             let Some(reason) = fault(&row.label) else { return true };
-            if let Some((_, faults)) = faults.get_mut(row.file as usize) {
-                faults.push(BadRow { line: row.line, reason, value: row.label.clone() });
+            if let Some(faults) = found.get_mut(row.file as usize) {
+                faults.push(BadRow::of_value(row.line, reason, row.label.as_str()));
             }
             false
         });
         let left_out = before - self.rows.len();
-        match (left_out, bad_rows) {
-            (0, _) => Ok(()),
-            (_, BadRows::Error) => Err(bad_rows_error(&faults)),
-            (_, BadRows::Skip) if self.rows.is_empty() => {
-                Err(DataError::malformed(format!("all rows are bad: {}", bad_rows_text(&faults))))
-            }
-            (_, BadRows::Skip) => {
-                self.skipped_rows += left_out;
-                Ok(())
-            }
+        self.skipped_rows += left_out;
+        if left_out > 0 && self.rows.is_empty() && bad_rows == BadRows::Skip {
+            return Err(DataError::malformed(format!("all rows are bad: {}", bad_rows_text(&self.faults()))));
         }
+        Ok(())
     }
 }
 

@@ -119,7 +119,7 @@ mod tests {
         check("a.csv", "text\n\"good, really\"\n\"bad\", he thinks\n", &["good, really", "bad, he thinks"], None);
         check("a.csv", "text\ngood; fine, too\nbad|worse\n", &["good; fine, too", "bad|worse"], None);
         let error = read("a.csv", b"text\ngood,1\nbad,0\n").unwrap_err().to_string();
-        assert!(error.contains("the header has 1 columns, but this row has 2 fields"), "{error}");
+        assert!(error.contains("the header has 1 column, but this row has 2 fields"), "{error}");
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod task;
 mod tokens;
 
 pub use list::{canonical_label, label_names, of, predict, read_target};
+pub use regression::looks_like_number;
 pub use target::Target;
 pub use task::{ClassDetails, Evaluated, Task};
 pub use tokens::words;

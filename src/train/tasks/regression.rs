@@ -24,6 +24,12 @@ pub(super) fn read(text: &str) -> Result<Target, String> {
     }
 }
 
+/// Whether a text is a number, with a decimal point or a decimal comma.
+#[must_use]
+pub fn looks_like_number(text: &str) -> bool {
+    text.replacen(',', ".", 1).parse::<f64>().is_ok_and(f64::is_finite)
+}
+
 fn number(target: &Target) -> f64 {
     match target {
         Target::Number(number) => *number,

@@ -53,7 +53,7 @@ fn messages_about_faulty_files() {
     check("a.csv", " \n\n", "FILE: the file is empty; expected one row for each text");
     check("a.tsv", "label\ttext\n", "FILE: the file has a header but no rows");
     check("a.csv", "label,text", "FILE: the file has a header but no rows");
-    check("a.jsonl", "[1]", "FILE:1: not a JSON object: invalid type: sequence, expected a map at line 1 column 0");
+    check("a.jsonl", "[1]", "FILE:1: not a JSON object: invalid type: sequence, expected a map");
     check(
         "a.tsv",
         "label\ttext\na\tx\na\ty\n",
@@ -88,7 +88,7 @@ fn messages_about_faulty_files() {
     check(
         "a.csv",
         "label,text\na,\"x\ny\"\n\r\n\nb\n",
-        "FILE:6: the header has 2 columns, but this row has 1 fields; fields are missing; `data.bad_rows: skip` leaves such rows out",
+        "FILE:6: the header has 2 columns, but this row has 1 field; fields are missing; `data.bad_rows: skip` leaves such rows out",
     );
     check("a.csv", "text,label\n\"x,a\nb,y\n", "FILE:2: this row opens a quote that never closes");
     check(

@@ -13,7 +13,7 @@ fn bad_rows_are_reported_together_or_skipped() {
     let message = loaded("a.csv", &content, |_| ()).unwrap_err();
     assert_eq!(
         message,
-        "FILE:6: the header has 2 columns, but this row has 1 fields; fields are missing; FILE:7: the label (column `label`) is \
+        "FILE:6: the header has 2 columns, but this row has 1 field; fields are missing; FILE:7: the label (column `label`) is \
          empty (25 rows: lines 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, ... (5 more)); \
          FILE:32: the label (column `label`) is `NaN`, which means that it is missing; `data.bad_rows: skip` leaves such rows \
          out"
