@@ -63,10 +63,12 @@ fn the_metric_of_a_search_has_a_column() {
 
 #[test]
 fn the_next_sweep_and_the_confirmation_of_a_search_can_be_run() {
-    let place = Place::new(LEARNS);
-    place.expect(0, "run sweep.yaml");
+    let place = Place::new(&format!("{LEARNS}run: {{retries: 1}}\n"));
+    place.expect(0, "run sweep.yaml --set weight_decay=0.02");
+    // The overrides of the run count, and how trials run stays.
     place.expect(0, "refine sweep.yaml -o next.yaml");
     let next = place.read("next.yaml");
+    assert!(next.contains("weight_decay: 0.02") && next.contains("retries: 1"), "{next}");
     assert!(next.contains("\nspace:\n  # ") && next.contains("\n  lr: {log: ["), "{next}");
     assert!(next.contains("\nsearch: {ahead: 1, ") && !next.contains("\ngrid:"), "{next}");
     let planned = place.expect(0, "plan next.yaml");
@@ -253,6 +255,10 @@ fn a_narrowed_space_is_counted_by_what_is_in_it() {
     assert!(run.err.contains("`space` of the search has changed"), "{}", run.err);
     assert!(run.err.contains("sweep  4/4 trials"), "{}", run.err);
     assert_eq!(rates(&place).len(), 4);
+    // What was drawn before the edit is not held against the file as it is now.
+    let verified = place.expect(0, "status sweep.yaml --verify").out;
+    assert!(verified.contains("drawn configurations are those that the file gives"), "{verified}");
+    assert!(verified.contains("4 earlier configurations followed another version of the sweep file"), "{verified}");
 }
 
 /// `refine` may ask for more seeds, and then for as many configurations as before.
