@@ -146,6 +146,12 @@ impl Event {
         })
     }
 
+    /// The first trial of each configuration that searches have drawn. One that has got more seeds is recorded twice.
+    #[must_use]
+    pub fn suggested_ids(records: &[Record]) -> HashSet<&TrialId> {
+        Self::suggested(records).filter_map(|(_, _, trials)| Some(&trials.first()?.id)).collect()
+    }
+
     /// The records before the sweep file last changed what a search draws, and those since.
     #[must_use]
     pub fn since_search_opened(records: &[Record]) -> (&[Record], &[Record]) {

@@ -177,14 +177,25 @@ fn later_configurations(search: &SearchPlan<'_>, records: &[Record], options: &R
 }
 
 /// A warning that the sweep file draws in another way than when the earlier configurations were drawn.
-fn changed_search(search: &SearchPlan<'_>, prepared: &Prepared, options: &RunOptions) -> Option<String> {
-    let last = Origin::read(&prepared.dir).filter(|_| !options.fresh)?.spec()?;
+fn changed_search(
+    search: &SearchPlan<'_>,
+    prepared: &Prepared,
+    records: &[Record],
+    options: &RunOptions,
+) -> Option<String> {
+    let drawn = Event::suggested_ids(records).len();
+    let last = Origin::read(&prepared.dir).filter(|_| !options.fresh && drawn > 0)?.spec()?;
     let (changed, number) = search.changed(&last)?;
     let keys: Vec<String> = changed.iter().map(|key| format!("`{key}`")).collect();
     let has = if keys.len() == 1 { "has" } else { "have" };
+    let lost = match drawn.saturating_sub(search.kept()) {
+        0 => String::new(),
+        1 => ". One earlier configuration leaves the search; `plateau status` names its trials".to_owned(),
+        n => format!(". {n} earlier configurations leave the search; `plateau status` names their trials"),
+    };
     Some(format!(
         "warning: {} of the search {has} changed since the last run. Configurations from {number} on follow the file as it is \
-         now; those before it stay",
+         now; those before it stay{lost}",
         keys.join(", ")
     ))
 }
@@ -233,7 +244,7 @@ fn train_missing(
     let records = store::read_journal(&prepared.dir.journal()).map(|journal| journal.records).unwrap_or_default();
     let search = SearchPlan::new(&prepared.spec, &prepared.facts, &prepared.known, Event::suggested(&records));
     if let Some(search) = search.as_ref().filter(|_| options.display.shows_notes()) {
-        let changed = changed_search(search, prepared, options);
+        let changed = changed_search(search, prepared, &records, options);
         notify_all(&later_configurations(search, &records, options).into_iter().chain(changed).collect::<Vec<_>>());
     }
     let search = search.map(RefCell::new);

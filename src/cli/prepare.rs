@@ -37,6 +37,14 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
+    /// Leaves out what earlier runs of a search have drawn.
+    pub(crate) fn forget_draws(&mut self) -> Result<(), Failure> {
+        if self.spec.search.is_some() {
+            self.plan = expand_after(&self.spec, &self.facts, &self.known, [])?;
+        }
+        Ok(())
+    }
+
     /// The probes of this sweep's trials, as a sweep in a sub-folder. `keep`: which training states its trials keep.
     pub(crate) fn of_probes(&self, trials: Vec<Trial>, keep: Keep) -> Result<Self, Failure> {
         let results = self.results.within(&self.dir);

@@ -85,7 +85,17 @@ pub(crate) fn refine(arguments: &RefineArguments) -> Result<ExitCode, Failure> {
             Choice::Draw(..) | Choice::DrawFrom(_) | Choice::DrawAgain => {}
         }
     }
-    let text = next_file(file, &sweep, &decisions)?;
+    let mut text = next_file(file.clone(), &sweep, &decisions)?;
+    // Values of one key may bound those of another: a batch is split into micro-batches. They hardly ever bound the learning rate.
+    let mut order: Vec<usize> = (0..decisions.len()).collect();
+    order.sort_by_key(|&index| Key::is_learning_rate(&decisions[index].key));
+    for index in order {
+        if spec::parse("", &sweep.name, &text, &[]).is_ok() {
+            break;
+        }
+        within_what_was_tried(&sweep, &mut decisions[index]);
+        text = next_file(file.clone(), &sweep, &decisions)?;
+    }
     match &arguments.output {
         None => print(text)?,
         Some(path) if path.exists() => {
@@ -99,6 +109,38 @@ pub(crate) fn refine(arguments: &RefineArguments) -> Result<ExitCode, Failure> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Takes back what widens a range or an axis.
+fn within_what_was_tried(sweep: &Sweep, Decision { key, choice, why }: &mut Decision) {
+    const WHY: &str = "the best is at an edge, and no value beyond it goes together with the other keys";
+    match choice {
+        Choice::Draw(low, high) => {
+            let history = sweep.search.as_ref();
+            let found = history.and_then(|history| {
+                let index = history.names.iter().position(|name| name.path == *key)?;
+                Some(history.space.dimensions[index].domain.ends())
+            });
+            let Some((least, greatest)) = found.filter(|(least, greatest)| *low < *least || *high > *greatest) else {
+                return;
+            };
+            *choice = Choice::Draw(low.max(least), high.min(greatest));
+            WHY.clone_into(why);
+        }
+        Choice::Vary(values) => {
+            let axis = sweep.axes.iter().find(|axis| axis.key == *key);
+            let tried: Vec<f64> =
+                axis.into_iter().flat_map(|axis| &axis.values).filter_map(|v| v.value.as_f64()).collect();
+            let (least, greatest) =
+                tried.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(*x), high.max(*x)));
+            let before = values.len();
+            values.retain(|value| value.as_f64().is_none_or(|x| tried.is_empty() || (least..=greatest).contains(&x)));
+            if values.len() < before {
+                WHY.clone_into(why);
+            }
+        }
+        Choice::Fix(_) | Choice::DrawFrom(_) | Choice::DrawAgain => {}
+    }
 }
 
 /// A warning that the ranges of a search rest on few configurations.
@@ -352,6 +394,7 @@ fn flow(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analysis::synthetic;
 
     #[test]
     fn entries_of_exclude_stay_while_they_can_match() {
@@ -367,6 +410,23 @@ mod tests {
         );
         assert_eq!(left(&[fix("scheduler", "linear".into())]), r#"[{"warmup":0},{"warmup":0.1},{"lr":0.0001}]"#);
         assert_eq!(left(&[fix("lr", 0.5.into())]), r#"[{"scheduler":"linear","warmup":0},{"warmup":0.1}]"#);
+    }
+
+    #[test]
+    fn what_was_widened_is_taken_back() {
+        let taken_back = |sweep: &Sweep, key: &str, choice: Choice| {
+            let mut decision = Decision { key: key.into(), choice, why: "widened".into() };
+            within_what_was_tried(sweep, &mut decision);
+            (decision.choice, decision.why != "widened")
+        };
+        let search = synthetic::search("s", 30, 60);
+        let lr = |low: f64, high: f64| taken_back(&search, "lr", Choice::Draw(low, high));
+        assert_eq!(lr(1e-5, 3e-3), (Choice::Draw(1e-5, 1e-3), true));
+        assert_eq!(lr(1e-5, 1e-4), (Choice::Draw(1e-5, 1e-4), false));
+        let grid = synthetic::sweep("s", &[synthetic::axis("batch_size", &["8", "16"])], 10);
+        let sizes = |sizes: &[u64]| Choice::Vary(sizes.iter().map(|size| Value::from(*size)).collect());
+        assert_eq!(taken_back(&grid, "batch_size", sizes(&[16, 48])), (sizes(&[16]), true));
+        assert_eq!(taken_back(&grid, "seeds", sizes(&[1, 2])), (sizes(&[1, 2]), false));
     }
 
     #[test]

@@ -29,7 +29,10 @@ pub(crate) struct RunArguments {
 /// Runs the sweep, and its probes if `run.probe` asks for them.
 pub(crate) fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
     let options = &arguments.options;
-    let prepared = prepare(&options.sweep, Some(&options.machine))?;
+    let mut prepared = prepare(&options.sweep, Some(&options.machine))?;
+    if options.fresh {
+        prepared.forget_draws()?;
+    }
     check_planned(&options.continued, &prepared)?;
     let estimate = CostEstimate::new(&prepared, options)?;
     if arguments.dry_run {

@@ -148,10 +148,7 @@ fn verify(arguments: &SweepArguments) -> Result<ExitCode, Failure> {
              or a machine of another kind has computed them"
         );
     }
-    // One that has got more seeds is recorded twice.
-    let unchecked: HashSet<_> =
-        Event::suggested(before).filter_map(|(_, _, trials)| Some(&trials.first()?.id)).collect();
-    let unchecked = unchecked.len();
+    let unchecked = Event::suggested_ids(before).len();
     if unchecked > 0 {
         let configurations = count(unchecked, "earlier configuration");
         let _ = writeln!(text, "{configurations} followed another version of the sweep file, and cannot be checked");
@@ -243,16 +240,21 @@ fn trials(sweep: &Sweep, devices: &[Option<Device>]) -> String {
 fn best(sweep: &Sweep, search: &SearchHistory) -> String {
     let draws = search.by_trial();
     let mut values: BTreeMap<u64, (Metric, Vec<f64>)> = BTreeMap::new();
-    for run in &sweep.runs {
-        let best = run.outcome.as_ref().and_then(Outcome::usable);
-        if let (Some(draw), Some(best)) = (draws.get(&run.trial.id), best) {
+    let mut incomplete: HashSet<u64> = HashSet::new();
+    for run in sweep.runs.iter().filter(|run| run.status.is_over() || run.status == Status::Failed) {
+        let Some(draw) = draws.get(&run.trial.id) else { continue };
+        if let Some(best) = run.outcome.as_ref().and_then(Outcome::usable) {
             values.entry(draw.number).or_insert((best.metric, Vec::new())).1.push(f64::from(best.value));
+        } else {
+            incomplete.insert(draw.number);
         }
     }
     let means = values
         .into_iter()
         .map(|(number, (metric, values))| (number, metric, values.iter().sum::<f64>() / values.len() as f64));
-    let least = means.min_by(|a, b| a.1.cost(a.2).total_cmp(&b.1.cost(b.2)));
+    // As in the report, a configuration with a failed trial comes after all others.
+    let is_last = |number: u64| incomplete.contains(&number);
+    let least = means.min_by(|a, b| is_last(a.0).cmp(&is_last(b.0)).then(a.1.cost(a.2).total_cmp(&b.1.cost(b.2))));
     least.map_or_else(String::new, |(number, _, value)| format!(", best {value:.3} (#{number})"))
 }
 

@@ -335,7 +335,7 @@ impl<'s> SearchPlan<'s> {
     }
 
     /// What differs in how the configurations are drawn from the sweep of the last run, and the number from which on they follow
-    /// this one. None if nothing does, or if no earlier configuration stands.
+    /// this one. None if nothing does.
     #[must_use]
     pub fn changed(&self, last: &SweepSpec) -> Option<(Vec<&'static str>, usize)> {
         let (old, new) = (&last.search.as_ref()?.config, &self.search.config);
@@ -347,11 +347,19 @@ impl<'s> SearchPlan<'s> {
             ("ahead", old.ahead != new.ahead),
             ("at", old.at != new.at),
             ("from", old.from != new.from),
+            ("seeds", seeds(last) != seeds(self.spec)),
+            ("exclude", excluded(last) != excluded(self.spec)),
         ];
         let changed: Vec<&str> =
             changes.into_iter().filter(|(_, is_changed)| *is_changed).map(|(key, _)| key).collect();
         let draws_more = self.recalled < self.configurations.len() || self.is_within_budget();
-        (!changed.is_empty() && self.recalled > self.included && draws_more).then_some((changed, self.recalled))
+        (!changed.is_empty() && draws_more).then_some((changed, self.recalled))
+    }
+
+    /// Number of earlier draws that the search still has.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.recalled - self.included
     }
 
     /// Forgets what earlier runs have drawn.
@@ -683,6 +691,17 @@ fn add_trials(
             chosen.iter().find(|(path, _)| *path == column.path).map(|(_, choice)| choice.shown.clone())
         });
     }
+}
+
+/// The seeds of each configuration.
+fn seeds(spec: &SweepSpec) -> Vec<&Value> {
+    let keys = spec.seeds.into_iter().flat_map(|index| &spec.factors[index].keys);
+    keys.flat_map(|key| &key.choices).map(|choice| &choice.shown.value).collect()
+}
+
+fn excluded(spec: &SweepSpec) -> Vec<Vec<(String, Value)>> {
+    let value = |(path, choice): &'_ (String, Choice)| (path.clone(), choice.shown.value.clone());
+    spec.exclude.iter().map(|entry| entry.values.iter().map(value).collect()).collect()
 }
 
 fn differ_in_repetition_alone(a: &Trial, b: &Trial) -> bool {

@@ -19,7 +19,7 @@ use crate::store::{
     note_stop_signals, read_curve, read_state,
 };
 use crate::train::{self, Job, Sink, TrainError};
-use crate::trial::{DiagnosticRow, EvalRow, MICRO_BATCH_TOKENS, MetricRow, Outcome, PrecisionName};
+use crate::trial::{DiagnosticRow, EvalRow, MICRO_BATCH_TOKENS, Metric, MetricRow, Outcome, PrecisionName};
 
 /// How long a worker waits until an earlier attempt releases the files of the trial.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -102,7 +102,7 @@ fn perform(
     }
     inject_faults(&assignment)?;
     train::start_threads().map_err(|error| AttemptError::of_training(error, assignment.device))?;
-    let saved = resumable(attempt)?;
+    let saved = resumable(attempt, assignment.trial.config.metric)?;
     // The record says how large the micro-batches behind the state were. Without it the trial starts over.
     let before = saved.as_ref().and_then(|_| trial.record().ok().flatten());
     let saved = saved.filter(|_| before.is_some());
@@ -163,21 +163,25 @@ fn inject_faults(_: &Assignment) -> Result<(), AttemptError> {
     Ok(())
 }
 
-/// The training state to continue from, if there is one and the curves are complete up to its step. Else the trial starts
-/// over: nothing would ever fill a hole in a curve.
-fn resumable(attempt: &AttemptDir) -> Result<Option<SavedState>, StoreError> {
+/// The training state to continue from, if there is one, the curves are complete up to its step, and the details of the best
+/// evaluation are there. Else the trial starts over: nothing would ever fill a hole in a curve, nor describe an evaluation again.
+fn resumable(attempt: &AttemptDir, metric: Metric) -> Result<Option<SavedState>, StoreError> {
     let trial = attempt.trial();
     let Some(saved) = trial.checkpoints().newest()? else { return Ok(None) };
     let CurvePosition { step, evals, diagnostics } = saved.position;
     let metrics = read_curve::<MetricRow>(&trial.metrics())?.rows;
-    let evaluated = read_curve::<EvalRow>(&trial.evals())?.rows.iter().filter(|row| row.step <= step).count();
-    let diagnosed =
-        read_curve::<DiagnosticRow>(&trial.diagnostics())?.rows.iter().filter(|row| row.step <= step).count();
+    let mut evaluated = read_curve::<EvalRow>(&trial.evals())?.rows;
+    evaluated.retain(|row| row.step <= step);
+    let mut diagnosed = read_curve::<DiagnosticRow>(&trial.diagnostics())?.rows;
+    diagnosed.retain(|row| row.step <= step);
+    // Where classes were counted, the best evaluation has left its details.
+    let has_details = metric.best(&evaluated).is_some() && diagnosed.iter().any(|row| !row.predicted.is_empty());
+    let lacks_details = has_details && !matches!(trial.best_evaluation(), Ok(Some(_)));
     // Steps rise from row to row, so as many rows as steps means that no row is missing.
     let is_complete = metrics.iter().filter(|row| row.step <= step).count() as u64 == step
-        && evaluated as u64 >= evals
-        && diagnosed as u64 >= diagnostics;
-    Ok(is_complete.then_some(saved))
+        && evaluated.len() as u64 >= evals
+        && diagnosed.len() as u64 >= diagnostics;
+    Ok((is_complete && !lacks_details).then_some(saved))
 }
 
 /// `before`: the record of the attempts that this one continues.

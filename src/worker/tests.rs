@@ -33,14 +33,14 @@ pub(crate) fn trial(behaviour: &str, seed: u64, steps: u64) -> Trial {
     Trial { id: TrialId::parse(&name[..TrialId::LENGTH]).unwrap(), values: Vec::new(), steps, config }
 }
 
-/// Behaves like the trainer without training. Its numbers depend on the step before, and its training state holds all of them.
-/// Half-way it shows the behaviour that `model.from` of the trial names.
 fn details(step: u64) -> BestEvaluation {
     let (labels, scores) = (Vec::new(), Scores::default().classes);
     let (confusion, calibration, mistakes) = (Vec::new(), Vec::new(), Vec::new());
     BestEvaluation { step, labels, confusion, scores, calibration, calibration_error: None, mistakes }
 }
 
+/// Behaves like the trainer without training. Its numbers depend on the step before, and its training state holds all of them.
+/// Half-way it shows the behaviour that `model.from` of the trial names.
 pub(crate) fn toy(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainError> {
     let Length::Steps(steps) = job.config.length else { panic!("toys count steps") };
     let CheckpointEvery::Steps(every) = job.checkpoint_every else { panic!("toys count steps") };
@@ -86,6 +86,7 @@ pub(crate) fn toy(job: Job<'_>, sink: &mut dyn Sink) -> Result<Outcome, TrainErr
         sink.metric(&MetricRow { step, epoch, train_loss, lr: 3e-5, grad_norm: 1.0, tokens: 9, seconds })?;
         if step % 5 == 0 {
             sink.eval(&eval(step, carried))?;
+            sink.best_evaluation(&details(step))?;
             sink.diagnostic(&diagnosed(step))?;
         }
         if step % every == 0 {
@@ -324,17 +325,19 @@ fn smaller_micro_batches_are_noted_also_after_a_resume() {
     assert_eq!(notes(&bench), [""; 0]);
 }
 
-/// The record of a trial says how large the micro-batches of its rows were.
+/// The record of a trial says how large the micro-batches of its rows were. The details of its best evaluation are written once.
 #[test]
-fn without_its_record_a_trial_starts_over() {
-    let bench = Bench::new("crashes-once");
-    assert!(thread::scope(|scope| scope.spawn(|| bench.run()).join()).is_err());
-    assert!(bench.dir.checkpoints().newest().unwrap().is_some());
-    fs::remove_file(bench.dir.path().join("config.json")).unwrap();
-    // It begins without a state, and crashes again.
-    assert!(thread::scope(|scope| scope.spawn(|| bench.run()).join()).is_err());
-    assert_eq!(bench.run(), (exit::PUBLISHED, None));
-    assert_eq!(bench.curves(), undisturbed());
+fn without_its_record_or_its_details_a_trial_starts_over() {
+    for name in ["config.json", "best_evaluation.json"] {
+        let bench = Bench::new("crashes-once");
+        assert!(thread::scope(|scope| scope.spawn(|| bench.run()).join()).is_err());
+        assert!(bench.dir.checkpoints().newest().unwrap().is_some());
+        fs::remove_file(bench.dir.path().join(name)).unwrap();
+        // It begins without a state, and crashes again.
+        assert!(thread::scope(|scope| scope.spawn(|| bench.run()).join()).is_err(), "{name}");
+        assert_eq!(bench.run(), (exit::PUBLISHED, None));
+        assert_eq!(bench.curves(), undisturbed());
+    }
 }
 
 #[test]

@@ -261,6 +261,18 @@ fn a_narrowed_space_is_counted_by_what_is_in_it() {
     assert!(verified.contains("4 earlier configurations followed another version of the sweep file"), "{verified}");
 }
 
+/// The report of a fresh run is that of its own draws.
+#[test]
+fn a_fresh_run_forgets_earlier_draws() {
+    let place = Place::new(SWEEP);
+    place.expect(0, "run sweep.yaml");
+    place.write("sweep.yaml", SWEEP.replace("startup: 2", "startup: 2, seed: 3"));
+    let run = place.expect(0, "run sweep.yaml --fresh");
+    assert!(run.err.contains("sweep: 2 trials, and up to 2 that tpe draws"), "{}", run.err);
+    let summary = place.read("results/sweep/report/summary.md");
+    assert!(!summary.contains("finished yet") && !summary.contains("have not finished"), "{summary}");
+}
+
 /// `refine` may ask for more seeds, and then for as many configurations as before.
 #[test]
 fn more_seeds_are_more_trials() {
