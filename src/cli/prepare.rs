@@ -15,7 +15,7 @@ use crate::event::{Event, KnownResult, Record};
 use crate::plan::{Bf16Found, Facts, Plan, expand_after, known_results, probe_plan};
 use crate::run::{self, survey_outcomes};
 use crate::spec::{self, Draft, Evaluation, Probing, Problem, RunConfig, StopAcross, SweepSpec};
-use crate::store::{self, Results, RunDir};
+use crate::store::{self, Results, RunDir, StoreError};
 use crate::train;
 use crate::trial::{Device, Keep, Status, Trial};
 use crate::worker::DiskCache;
@@ -196,7 +196,13 @@ pub(crate) fn recorded_sweep(arguments: &SweepArguments) -> Result<RecordedSweep
     let last = last.zip(dir.as_ref().ok()).and_then(|(last, dir)| Some((last.plan(dir)?, last.facts().clone())));
     match (last, file) {
         (Some((plan, facts)), _) if is_unchanged => Ok(RecordedSweep { plan, facts, dir: dir? }),
-        (_, Err(missing)) => Err(missing),
+        (_, Err(missing)) => match dir {
+            // No folder has such a name.
+            Err(StoreError::Name { .. }) => Err(missing),
+            Err(error) => Err(error.into()),
+            // Something else than a file in its place is the fault, and not the name.
+            Ok(dir) => store::read_file(&dir.origin()).map_or_else(|error| Err(error.into()), |_| Err(missing)),
+        },
         (last, Ok(_)) => match (prepare(arguments, None), last) {
             (Ok(Prepared { plan, facts, dir, .. }), _) => Ok(RecordedSweep { plan, facts, dir }),
             (Err(failure), Some((plan, facts))) => {

@@ -7,6 +7,7 @@ mod pixels;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use rayon::prelude::*;
 use resvg::usvg;
 
 use super::canvas::scene::{Align, Colour, Item, Scene, Text, palette};
@@ -261,7 +262,11 @@ fn scenes() -> Vec<(&'static str, Scene)> {
         figures.scenes.into_iter().map(move |scene| (name, scene))
     };
     let random = (0..60).map(|seed| ("random", random_sweep(seed)));
-    sweeps().into_iter().chain(random).flat_map(draw).chain(others()).collect()
+    let all: Vec<(&str, Sweep)> = sweeps().into_iter().chain(random).collect();
+    // Other tests wait for it.
+    let mut scenes: Vec<(&str, Scene)> = all.into_par_iter().flat_map_iter(draw).collect();
+    scenes.extend(others());
+    scenes
 }
 
 /// The figures outside of reports: comparisons, schedules, range tests.

@@ -125,6 +125,13 @@ fn messages_say_what_stands_in_the_place_of_a_folder_or_a_file() {
         let message = place.expect(3, "run sweep.yaml").err;
         assert!(message.contains("/attempts is a FIFO, but a folder of results belongs there"), "{message}");
     });
+    // Also where the sweep is given by its name.
+    for name in ["report", ".origin.json"] {
+        in_place_of(&place.path(&format!("results/sweep/{name}")), make_fifo, || {
+            let message = place.expect(3, "status sweep").err;
+            assert!(message.contains(&format!("results/sweep/{name} is a FIFO")), "{message}");
+        });
+    }
     place.write("checkpoint/vocab.txt", "[PAD]\n[UNK]\n");
     fs::remove_file(place.path("checkpoint/tokenizer.json")).unwrap();
     for name in ["config.json", "model.safetensors", "vocab.txt"] {
