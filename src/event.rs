@@ -146,10 +146,16 @@ impl Event {
         })
     }
 
-    /// The first trial of each configuration that searches have drawn. One that has got more seeds is recorded twice.
+    /// How many configurations searches have drawn. One that has got other seeds is recorded twice.
     #[must_use]
-    pub fn suggested_ids(records: &[Record]) -> HashSet<&TrialId> {
-        Self::suggested(records).filter_map(|(_, _, trials)| Some(&trials.first()?.id)).collect()
+    pub fn suggested_count(records: &[Record]) -> usize {
+        let mut seen: HashSet<&TrialId> = HashSet::new();
+        let mut count = 0;
+        for (_, _, trials) in Self::suggested(records) {
+            count += usize::from(trials.iter().all(|trial| !seen.contains(&trial.id)));
+            seen.extend(trials.iter().map(|trial| &trial.id));
+        }
+        count
     }
 
     /// The records before the sweep file last changed what a search draws, and those since.

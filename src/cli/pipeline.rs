@@ -183,15 +183,15 @@ fn changed_search(
     records: &[Record],
     options: &RunOptions,
 ) -> Option<String> {
-    let drawn = Event::suggested_ids(records).len();
+    let drawn = Event::suggested_count(records);
     let last = Origin::read(&prepared.dir).filter(|_| !options.fresh && drawn > 0)?.spec()?;
     let (changed, number) = search.changed(&last)?;
     let keys: Vec<String> = changed.iter().map(|key| format!("`{key}`")).collect();
     let has = if keys.len() == 1 { "has" } else { "have" };
     let lost = match drawn.saturating_sub(search.kept()) {
         0 => String::new(),
-        1 => ". One earlier configuration leaves the search; `plateau status` names its trials".to_owned(),
-        n => format!(". {n} earlier configurations leave the search; `plateau status` names their trials"),
+        1 => ". One earlier configuration is no part of it now; `plateau status` names its trials".to_owned(),
+        n => format!(". {n} earlier configurations are no part of it now; `plateau status` names their trials"),
     };
     Some(format!(
         "warning: {} of the search {has} changed since the last run. Configurations from {number} on follow the file as it is \

@@ -148,7 +148,7 @@ fn verify(arguments: &SweepArguments) -> Result<ExitCode, Failure> {
              or a machine of another kind has computed them"
         );
     }
-    let unchecked = Event::suggested_ids(before).len();
+    let unchecked = Event::suggested_count(before);
     if unchecked > 0 {
         let configurations = count(unchecked, "earlier configuration");
         let _ = writeln!(text, "{configurations} followed another version of the sweep file, and cannot be checked");

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::super::tests::facts;
 use super::*;
+use crate::event::Record;
 use crate::plan::expand_after;
 use crate::spec::{ResolvedSources, conditional_ranges, parse};
 use crate::trial::LinearModule;
@@ -367,6 +368,12 @@ fn other_seeds_keep_the_configurations() {
     let running = |_: &TrialId| over(SearchResult::Running);
     let mut again = SearchPlan::new(&seeds, &known, &[], []).unwrap();
     assert_eq!(again.differences(suggested(&earlier), suggested(&drawn), running), (2, Vec::new()));
+    let record = |Suggestion { number, by, point, trials }: &Suggestion| Record {
+        at: 0,
+        event: Event::ConfigurationSuggested { number: *number, by: *by, point: point.clone(), trials: trials.clone() },
+    };
+    let records: Vec<Record> = earlier.iter().chain(&drawn).map(record).collect();
+    assert_eq!(Event::suggested_count(&records), 6, "those with more seeds are recorded twice");
 }
 
 #[test]
